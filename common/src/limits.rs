@@ -1,0 +1,104 @@
+//! Limits: every bound of the wire and of the disk, in one place, unit in the name, related to each other by assertions.
+
+/// A structured message or record header; large enough for the cluster map of a full cluster.
+pub const MESSAGE_BYTES: usize = 2 << 20;
+/// The frame in front of a message: tag and length.
+pub const FRAME_HEADER_BYTES: usize = 8;
+
+/// Plain bytes of one chunk. The cutter never exceeds it; sealing does not lengthen.
+pub const CHUNK_BYTES: usize = 8 << 20;
+/// One shard: a whole sealed chunk (k = 1), or a share of it, which is at most as long plus the padding of Reed-Solomon.
+pub const SHARD_BYTES: usize = CHUNK_BYTES + 64;
+/// n of a redundancy.
+pub const SHARDS_PER_CHUNK: usize = 32;
+
+/// Peers in a cluster map.
+pub const PEERS: usize = 1_000;
+/// Addresses under which one process can be reached.
+pub const ADDRESSES: usize = 4;
+/// `host:port`: a DNS name has at most 253 characters.
+pub const ADDRESS_BYTES: usize = 260;
+/// A zone, label or account's name.
+pub const LABEL_BYTES: usize = 64;
+/// Revoked identities carried by a cluster map.
+pub const REVOKED: usize = 4_096;
+
+/// A name in a folder, in bytes; longer ones are refused with a clear error (Linux itself takes 255).
+pub const NAME_BYTES: usize = 1_024;
+/// Folders on the way to a file.
+pub const PATH_DEPTH: usize = 128;
+/// What a symbolic link points to.
+pub const LINK_TARGET_BYTES: usize = 4_096;
+/// A sealed entry: name, kind, mode, times and the overhead of the AEAD.
+pub const SEALED_ENTRY_BYTES: usize = 1_536;
+/// Sealed metadata of a version; a link's target is the longest part.
+pub const SEALED_META_BYTES: usize = 4_608;
+/// A chunk's sealed key: codec, key and the overhead of the AEAD.
+pub const SEALED_KEY_BYTES: usize = 128;
+
+/// Extents in one page of a manifest.
+pub const EXTENTS_PER_PAGE: usize = 512;
+/// One sealed page: 512 extents of at most 96 bytes, and the overhead of the AEAD.
+pub const SEALED_PAGE_BYTES: usize = 50_000;
+/// Pages of one manifest: 2^20 pages of 512 extents of 1 MiB are 512 TiB.
+pub const PAGES_PER_VERSION: u32 = 1 << 20;
+/// Pages in one request.
+pub const PAGES_PER_REQUEST: usize = 16;
+/// A small file's only page, carried inside the request that publishes it.
+pub const INLINE_PAGE_BYTES: usize = 2_048;
+/// Chunks that an inline page may refer to.
+pub const INLINE_CHUNKS: usize = 16;
+
+/// Ids in one question "which of these are there already?".
+pub const ASK_CHUNKS: usize = 1_024;
+/// Chunks registered in one request; with n = 32 that is 64 * 34 writes.
+pub const REGISTER_CHUNKS: usize = 64;
+/// Files made visible in one request.
+pub const PUBLISH_FILES: usize = 256;
+/// Folders made in one request.
+pub const MAKE_FOLDERS: usize = 128;
+/// Entries in one page of a listing.
+pub const LIST_ENTRIES: usize = 256;
+/// Versions whose manifests are read in one request.
+pub const READ_MANIFESTS: usize = 256;
+/// Chunk placements in one answer.
+pub const PLACEMENTS: usize = 2_048;
+/// The sum of what a paged answer carries before it stops and says that there is more.
+pub const ANSWER_BYTES: usize = 1 << 20;
+/// Shards named in one order to a peer.
+pub const DROP_SHARDS: usize = 4_096;
+
+/// A certificate signing request or a certificate, DER.
+pub const CERTIFICATE_BYTES: usize = 4_096;
+/// A ticket's text.
+pub const TICKET_BYTES: usize = 4_096;
+/// A signed grant.
+pub const GRANT_BYTES: usize = 512;
+
+/// A key of the key-value store.
+pub const KEY_BYTES: usize = 128;
+/// A value of the key-value store.
+pub const VALUE_BYTES: usize = 64 << 10;
+/// Writes in one transaction.
+pub const TRANSACTION_WRITES: usize = 8_192;
+/// Keys and values of one transaction, together.
+pub const TRANSACTION_BYTES: usize = 4 << 20;
+
+const _: () = {
+    let peer = 16 + 2 + 10 + 10 + 3 + LABEL_BYTES + ADDRESSES * (ADDRESS_BYTES + 3);
+    assert!(PEERS * peer + REVOKED * 16 + 4_096 < MESSAGE_BYTES, "a full cluster map fits in a message");
+    assert!(EXTENTS_PER_PAGE * 96 + 64 <= SEALED_PAGE_BYTES, "a full page can be sealed");
+    assert!(SEALED_PAGE_BYTES + EXTENTS_PER_PAGE * 20 + 64 <= VALUE_BYTES, "a page and its chunk ids are one value");
+    assert!(PAGES_PER_REQUEST * VALUE_BYTES <= MESSAGE_BYTES, "the pages of a request fit in a message");
+    assert!(REGISTER_CHUNKS * (SHARDS_PER_CHUNK + 2) < TRANSACTION_WRITES, "a registration is one transaction");
+    assert!(PUBLISH_FILES * (INLINE_CHUNKS + 12) < TRANSACTION_WRITES, "a publication is one transaction");
+    assert!(PATH_DEPTH * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256) < MESSAGE_BYTES, "a looked-up path fits");
+    assert!(LIST_ENTRIES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256) < MESSAGE_BYTES, "a listing fits");
+    assert!(NAME_BYTES + 256 <= SEALED_ENTRY_BYTES && LINK_TARGET_BYTES + 256 <= SEALED_META_BYTES);
+    assert!(
+        PUBLISH_FILES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + INLINE_PAGE_BYTES + INLINE_CHUNKS * 20 + 256)
+            <= MESSAGE_BYTES * 2,
+        "clients split a publication by bytes as well; see the request"
+    );
+    assert!(PLACEMENTS * (20 + 8 + SHARDS_PER_CHUNK * 40) < MESSAGE_BYTES * 2);
+};
