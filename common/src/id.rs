@@ -31,7 +31,6 @@ macro_rules! ids {
             /// # Panics
             /// If the operating system has no randomness to give; nothing secure can go on then.
             #[must_use]
-            #[expect(clippy::expect_used, reason = "without randomness no id and no key can be made")]
             pub fn random() -> Self {
                 let mut bytes = [0; $len];
                 getrandom::fill(&mut bytes).expect("the operating system gives no randomness");

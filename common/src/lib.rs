@@ -3,12 +3,22 @@
 //! In reading order:
 //!
 //! - words: [`id`], [`address`], [`size`], [`time`], [`redundancy`], [`bounded`], [`limits`], [`codec`];
+//! - what is said of peers and chunks: [`signed`], [`map`], [`grant`], [`place`], [`erasure`];
+//! - the wire: [`proto`];
+//! - who is who, and how bytes travel: `ticket`, `identity`, `transport`;
+//! - the process around it: `disk`, `telemetry`.
 
 pub mod address;
 pub mod bounded;
 pub mod codec;
+pub mod erasure;
+pub mod grant;
 pub mod id;
 pub mod limits;
+pub mod map;
+pub mod place;
+pub mod proto;
 pub mod redundancy;
+pub mod signed;
 pub mod size;
 pub mod time;
