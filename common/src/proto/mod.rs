@@ -27,3 +27,8 @@ pub use refusal::Refusal;
 pub const ALPN: &[u8] = b"shoal/1";
 /// The protocol of the one request that a stranger with a ticket may make.
 pub const ALPN_ENROLL: &[u8] = b"shoal-enroll/1";
+
+#[cfg(test)]
+mod specimen;
+#[cfg(test)]
+mod tests;
