@@ -11,9 +11,11 @@
 pub mod address;
 pub mod bounded;
 pub mod codec;
+pub mod disk;
 pub mod erasure;
 pub mod grant;
 pub mod id;
+pub mod identity;
 pub mod limits;
 pub mod map;
 pub mod place;
@@ -21,4 +23,6 @@ pub mod proto;
 pub mod redundancy;
 pub mod signed;
 pub mod size;
+pub mod telemetry;
+pub mod ticket;
 pub mod time;
