@@ -1,1 +1,8 @@
+//! Whole clusters for tests, the demo and benchmarks: real processes, real QUIC on loopback, real disks, real signals.
+//!
+//! - [`harness::binaries`]: where the three programs are, built when they are not;
+//! - [`harness::process`]: one of them running, with its address, its log, its CPU time and its memory;
+//! - [`harness::cluster`]: a directory, peers and a device, enrolled with real tickets;
+//! - [`harness::content`]: files to store, and trees to compare.
 
+pub mod harness;

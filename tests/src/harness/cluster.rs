@@ -1,0 +1,295 @@
+//! A directory, peers and devices, enrolled with real tickets, in a folder of their own.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::process::{Answer, Running, command, eventually, run};
+
+/// How a cluster is made.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    pub peers: usize,
+    /// The cluster's default redundancy.
+    pub redundancy: String,
+    /// More arguments for `shoal-directory serve`.
+    pub serve: Vec<String>,
+    /// More arguments for `shoal-peer join`.
+    pub join: Vec<String>,
+    /// Where its folder is made; the system's folder for temporary files otherwise.
+    pub below: Option<PathBuf>,
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            peers: 3,
+            redundancy: "1/3".to_owned(),
+            serve: ["--heartbeat", "200ms", "--suspect-after", "1s", "--dead-after", "4s"].map(str::to_owned).to_vec(),
+            join: Vec::new(),
+            below: None,
+        }
+    }
+}
+
+/// A running cluster with one device of the account `home`.
+pub struct Cluster {
+    pub directory: Option<Running>,
+    /// A peer that was killed leaves an empty place.
+    pub peers: Vec<Option<Running>>,
+    options: ClusterOptions,
+    root: PathBuf,
+    /// Deletes the folder, unless the cluster is kept.
+    temporary: Option<TempDir>,
+}
+
+impl Cluster {
+    /// Makes a cluster of as many peers, serves it, and enrols a device.
+    ///
+    /// # Errors
+    /// With what the program said that failed.
+    pub fn start(options: ClusterOptions) -> Result<Self> {
+        let temporary = match &options.below {
+            Some(below) => TempDir::with_prefix_in("shoal-", below)?,
+            None => TempDir::with_prefix("shoal-")?,
+        };
+        let root = temporary.path().to_owned();
+        let mut cluster = Self { directory: None, peers: Vec::new(), options, root, temporary: Some(temporary) };
+        cluster.init()?;
+        cluster.serve_directory()?;
+        for _ in 0..cluster.options.peers {
+            cluster.add_peer(&[])?;
+        }
+        cluster.join_device("device", "home")?;
+        cluster.wait_online(cluster.options.peers)?;
+        Ok(cluster)
+    }
+
+    fn init(&self) -> Result<()> {
+        let data = self.directory_data();
+        let arguments: [&OsStr; 7] = [
+            "init".as_ref(),
+            "--data".as_ref(),
+            data.as_ref(),
+            "--listen".as_ref(),
+            "127.0.0.1:0".as_ref(),
+            "--redundancy".as_ref(),
+            self.options.redundancy.as_ref(),
+        ];
+        run(command("shoal-directory", arguments)?, None)?.expect(0)?;
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    #[must_use]
+    pub fn directory_data(&self) -> PathBuf {
+        self.root.join("directory")
+    }
+
+    #[must_use]
+    pub fn peer_data(&self, number: usize) -> PathBuf {
+        self.root.join(format!("peer{number}"))
+    }
+
+    #[must_use]
+    pub fn home(&self, device: &str) -> PathBuf {
+        self.root.join(device)
+    }
+
+    /// Starts the directory, again where it served before: its data folder remembers nothing of the port `:0`.
+    ///
+    /// # Errors
+    /// With its log.
+    pub fn serve_directory(&mut self) -> Result<()> {
+        let mut serve = self.directory_command("serve")?;
+        serve.args(&self.options.serve);
+        if let Some(before) = &self.directory {
+            serve.arg("--listen").arg(&before.address);
+        }
+        self.directory = None;
+        self.directory = Some(Running::start("directory", serve, self.root.join("directory.log"))?);
+        Ok(())
+    }
+
+    /// `shoal-directory VERB --data ...`
+    ///
+    /// # Errors
+    /// When the programs can't be built.
+    pub fn directory_command(&self, verb: &str) -> Result<Command> {
+        let mut command = command("shoal-directory", [verb, "--data"])?;
+        command.arg(self.directory_data());
+        Ok(command)
+    }
+
+    /// A ticket's line.
+    ///
+    /// # Errors
+    /// With what the program said.
+    pub fn ticket(&self, more: &[&str]) -> Result<String> {
+        let mut ticket = self.directory_command("ticket")?;
+        ticket.args(more);
+        Ok(run(ticket, None)?.expect(0)?.text().trim().to_owned())
+    }
+
+    /// Joins and serves one more peer; its number.
+    ///
+    /// # Errors
+    /// With what the program said.
+    pub fn add_peer(&mut self, more: &[&str]) -> Result<usize> {
+        let number = self.peers.len();
+        let ticket = self.ticket(&["--role", "peer"])?;
+        let mut join = command("shoal-peer", ["join", &ticket, "--data"])?;
+        join.arg(self.peer_data(number)).args(&self.options.join).args(more);
+        run(join, None)?.expect(0)?;
+        self.peers.push(None);
+        self.serve_peer(number)?;
+        Ok(number)
+    }
+
+    /// Starts a peer that has joined.
+    ///
+    /// # Errors
+    /// With its log.
+    pub fn serve_peer(&mut self, number: usize) -> Result<()> {
+        let mut serve = command("shoal-peer", ["serve", "--data"])?;
+        serve.arg(self.peer_data(number));
+        let log = self.root.join(format!("peer{number}.log"));
+        let running = Running::start(&format!("peer{number}"), serve, log)?;
+        *self.peers.get_mut(number).context("a peer that has joined")? = Some(running);
+        Ok(())
+    }
+
+    /// SIGKILL to a peer.
+    ///
+    /// # Errors
+    /// When it was not running.
+    pub fn kill_peer(&mut self, number: usize) -> Result<()> {
+        let place = self.peers.get_mut(number).context("a peer that has joined")?;
+        place.take().context("it does not run")?.kill()
+    }
+
+    /// Enrols a device with an account.
+    ///
+    /// # Errors
+    /// With what the program said.
+    pub fn join_device(&self, device: &str, account: &str) -> Result<Answer> {
+        let ticket = self.ticket(&["--role", "client", "--account", account])?;
+        self.shoal_as(device, ["join", &ticket])?.expect(0)
+    }
+
+    /// Runs `shoal` as the first device.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn shoal<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Answer> {
+        self.shoal_as("device", arguments)
+    }
+
+    /// Runs `shoal` as a device.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn shoal_as<S: AsRef<OsStr>>(&self, device: &str, arguments: impl IntoIterator<Item = S>) -> Result<Answer> {
+        run(self.shoal_command(device, arguments)?, None)
+    }
+
+    /// `shoal ARGUMENTS` as a device, to be started.
+    ///
+    /// # Errors
+    /// When the programs can't be built.
+    pub fn shoal_command<S: AsRef<OsStr>>(
+        &self,
+        device: &str,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Command> {
+        let mut command = command("shoal", arguments)?;
+        command.env("SHOAL_HOME", self.home(device));
+        Ok(command)
+    }
+
+    /// `shoal-directory status --json`.
+    ///
+    /// # Errors
+    /// With what the program said.
+    pub fn status(&self) -> Result<serde_json::Value> {
+        let mut status = self.directory_command("status")?;
+        status.arg("--json");
+        Ok(serde_json::from_slice(&run(status, None)?.expect(0)?.stdout)?)
+    }
+
+    /// How many peers are in a state.
+    #[must_use]
+    pub fn count_peers(&self, state: &str) -> usize {
+        let Ok(status) = self.status() else { return 0 };
+        let peers = status.get("peers").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+        peers.iter().filter(|peer| peer.get("state").and_then(serde_json::Value::as_str) == Some(state)).count()
+    }
+
+    /// Waits until so many peers are online.
+    ///
+    /// # Errors
+    /// When they are not within 20 seconds.
+    pub fn wait_online(&self, count: usize) -> Result<()> {
+        eventually(&format!("{count} peers online"), Duration::from_secs(20), || self.count_peers("online") == count)
+    }
+
+    /// Everything that runs, with the directory first.
+    pub fn processes(&self) -> impl Iterator<Item = &Running> {
+        self.directory.iter().chain(self.peers.iter().flatten())
+    }
+
+    /// Everything that directory and peers have stored and logged.
+    #[must_use]
+    pub fn server_side(&self) -> Vec<PathBuf> {
+        let mut paths = vec![self.directory_data(), self.root.join("directory.log")];
+        for number in 0..self.peers.len() {
+            paths.push(self.peer_data(number));
+            paths.push(self.root.join(format!("peer{number}.log")));
+        }
+        paths
+    }
+
+    /// Ends all processes in good order.
+    ///
+    /// # Errors
+    /// When one does not end within 5 seconds.
+    pub fn stop(&mut self) -> Result<()> {
+        for running in self.peers.iter_mut().flatten().chain(self.directory.iter_mut()) {
+            running.stop(Signal::TERM, Duration::from_secs(5))?;
+        }
+        self.peers.iter_mut().for_each(|peer| *peer = None);
+        self.directory = None;
+        Ok(())
+    }
+
+    /// Leaves everything running and its folder in place; the process ids.
+    #[must_use]
+    pub fn leave(mut self) -> Vec<u32> {
+        if let Some(temporary) = self.temporary.take() {
+            let _ = temporary.keep();
+        }
+        self.directory.take().into_iter().chain(self.peers.drain(..).flatten()).map(Running::leave).collect()
+    }
+
+    /// The names of what lies in a folder, for "nothing is left behind".
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn names_in(folder: &Path) -> Result<Vec<String>> {
+        let mut names: Vec<_> = fs::read_dir(folder)?
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+            .collect::<Result<_, _>>()?;
+        names.sort();
+        Ok(names)
+    }
+}

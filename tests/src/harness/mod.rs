@@ -1,0 +1,10 @@
+//! The harness that real tests, the demo and the benchmarks share.
+
+pub mod binaries;
+pub mod cluster;
+pub mod content;
+pub mod process;
+
+pub use binaries::binary;
+pub use cluster::{Cluster, ClusterOptions};
+pub use process::{Answer, Running};
