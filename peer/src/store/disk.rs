@@ -1,0 +1,193 @@
+//! Disk: the few things that the store asks of a file system, and the seam where tests cut the power.
+//!
+//! Names are relative to the data folder. Files of segments are opened with O_DIRECT where the file system takes it; that is
+//! tried once, at start, with a file of its own.
+
+use std::fmt::Debug;
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+
+use super::buffer::Aligned;
+use super::error::StoreError;
+use super::record::PAGE;
+
+/// The folders inside a data folder.
+pub(crate) const SEGMENTS: &str = "segments";
+pub(crate) const HINTS: &str = "hints";
+
+/// Room on the file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Space {
+    pub free: u64,
+    pub total: u64,
+}
+
+/// A file system, as far as the store needs one. Blocking.
+pub(crate) trait Disk: Send + Sync + Debug {
+    /// For messages.
+    fn path(&self, name: &str) -> PathBuf;
+    /// A new file for aligned reads and writes. Its name is durable after [`sync_folder`](Disk::sync_folder).
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
+    fn sync_folder(&self, folder: &str) -> io::Result<()>;
+    /// A small file as a whole; `None` when there is none.
+    fn read(&self, name: &str, limit: usize) -> io::Result<Option<Vec<u8>>>;
+    /// Puts a small file there as a whole, durably.
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+    fn remove(&self, name: &str) -> io::Result<()>;
+    fn space(&self) -> io::Result<Space>;
+}
+
+/// An open segment. Memory, offsets and lengths are multiples of [`PAGE`].
+pub(crate) trait DiskFile: Send + Sync + Debug {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Everything written so far survives a power cut afterwards.
+    fn sync(&self) -> io::Result<()>;
+    fn len(&self) -> io::Result<u64>;
+}
+
+/// A real data folder, locked while this exists.
+#[derive(Debug)]
+pub(crate) struct RealDisk {
+    dir: PathBuf,
+    direct: bool,
+    _lock: File,
+}
+
+impl RealDisk {
+    /// Makes the folders where they are missing, takes the lock and finds out about O_DIRECT.
+    pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+        let io_at = |path: PathBuf| move |source| StoreError::Io { path, source };
+        for folder in [dir.to_path_buf(), dir.join(SEGMENTS), dir.join(HINTS)] {
+            std::fs::create_dir_all(&folder).map_err(io_at(folder.clone()))?;
+        }
+        let lock = take_lock(dir)?;
+        for folder in dir.parent().filter(|parent| !parent.as_os_str().is_empty()).into_iter().chain([dir]) {
+            File::open(folder).and_then(|open| open.sync_all()).map_err(io_at(folder.to_path_buf()))?;
+        }
+        let direct = takes_direct(&dir.join("probe"));
+        let mode = if direct { "O_DIRECT" } else { "buffered: the file system does not take O_DIRECT" };
+        tracing::info!(mode, "segments are written");
+        Ok(Self { dir: dir.to_path_buf(), direct, _lock: lock })
+    }
+
+    fn options(&self) -> OpenOptions {
+        segment_options(self.direct)
+    }
+}
+
+fn segment_options(direct: bool) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    if direct {
+        options.custom_flags(i32::try_from(OFlags::DIRECT.bits()).unwrap_or(0));
+    }
+    options
+}
+
+fn takes_direct(probe: &Path) -> bool {
+    let attempt = || {
+        let file = segment_options(true).create(true).truncate(true).open(probe)?;
+        let mut page = Aligned::new(PAGE);
+        file.write_all_at(page.as_slice(), 0)?;
+        file.read_exact_at(page.as_mut_slice(), 0)
+    };
+    let outcome: io::Result<()> = attempt();
+    let _ = std::fs::remove_file(probe); // left over at worst: an empty page, overwritten at the next start
+    outcome.is_ok()
+}
+
+fn take_lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let io_at = |source| StoreError::Io { path: path.clone(), source };
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io_at)?;
+    if let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if error != rustix::io::Errno::WOULDBLOCK {
+            return Err(io_at(error.into()));
+        }
+        let mut holder = String::new();
+        let _ = Read::take(&mut file, 32).read_to_string(&mut holder); // only for the message
+        return Err(StoreError::InUse { path: dir.to_path_buf(), holder: holder.trim().to_owned() });
+    }
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io_at)?;
+    Ok(file)
+}
+
+impl Disk for RealDisk {
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(self.options().create_new(true).open(self.path(name))?))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Arc::new(self.options().open(self.path(name))?))
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let names = std::fs::read_dir(self.path(folder))?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect()
+    }
+
+    fn sync_folder(&self, folder: &str) -> io::Result<()> {
+        File::open(self.path(folder))?.sync_all()
+    }
+
+    fn read(&self, name: &str, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.path(name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(limit as u64).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.path(name);
+        let new = path.with_extension("new");
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&new, &path)?;
+        path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let stat = rustix::fs::statvfs(&self.dir)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
+        Ok(Space { free: bytes(stat.f_bavail), total: bytes(stat.f_blocks) })
+    }
+}
+
+impl DiskFile for File {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(bytes, offset)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(bytes, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}

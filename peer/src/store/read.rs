@@ -1,0 +1,124 @@
+//! Read: ranges of shards as `Bytes`, straight from the disk's pages without a copy; and reads that check.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::address::ShardAddress;
+
+use super::buffer::Buffer;
+use super::error::StoreError;
+use super::index::{Entry, ShardInfo, ShardKey, ShardState};
+use super::record::{Kind, PAGE};
+use super::segment::{lock, segment_name};
+use super::{Inner, Store};
+
+/// Part of a buffer; the buffer returns to its pool, and its permit to the budget, when the last `Bytes` of it is dropped.
+struct Range {
+    buffer: Buffer,
+    from: usize,
+    to: usize,
+}
+
+impl AsRef<[u8]> for Range {
+    fn as_ref(&self) -> &[u8] {
+        self.buffer.as_slice().get(self.from..self.to).unwrap_or_default()
+    }
+}
+
+impl Store {
+    /// What is known of a shard, in whatever state it is.
+    #[must_use]
+    pub fn get(&self, key: ShardKey) -> Option<ShardInfo> {
+        lock(&self.inner.index).info(&key)
+    }
+
+    /// The next shards after a key, in whatever state, at most `limit`; for inventories.
+    #[must_use]
+    pub fn list(&self, after: Option<ShardKey>, limit: usize) -> Vec<ShardInfo> {
+        lock(&self.inner.index).list(after, limit)
+    }
+
+    /// Bytes `offset..offset + len` of a shard that is live or in the trash. Waits until the readers' budget has room;
+    /// so whoever sends a long shard asks for pieces (of 1 MiB, say). Cancel-safe.
+    ///
+    /// The bytes are as the disk has them: who needs to know asks for [`read_verified`](Self::read_verified), and a client
+    /// checks its own digest.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`], [`StoreError::Quarantined`], [`StoreError::OutOfRange`], [`StoreError::Io`].
+    pub async fn read(&self, key: ShardKey, offset: u64, len: usize) -> Result<Bytes, StoreError> {
+        let entry = self.readable(key)?;
+        self.read_entry(entry, offset, len).await
+    }
+
+    /// All of a shard, with its SHA-1 checked. One that fails goes into quarantine, durably, and is never served again.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_verified(&self, key: ShardKey) -> Result<Bytes, StoreError> {
+        let entry = self.readable(key)?;
+        let bytes = self.read_entry(entry, 0, entry.body_len as usize).await?;
+        let checked = bytes.clone();
+        let found = tokio::task::spawn_blocking(move || ShardAddress::of(&checked));
+        if found.await.map_err(|_| StoreError::Stopped)? == key.address {
+            return Ok(bytes);
+        }
+        tracing::error!(shard = key.address.short(), "a shard's bytes have changed; it goes into quarantine");
+        self.run_writer(move |inner| inner.quarantine(key, entry)).await?;
+        Err(StoreError::Quarantined { address: key.address })
+    }
+
+    /// Reads a shard again and checks its SHA-1; see [`read_verified`](Self::read_verified).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn verify(&self, key: ShardKey) -> Result<(), StoreError> {
+        self.read_verified(key).await.map(drop)
+    }
+
+    fn readable(&self, key: ShardKey) -> Result<Entry, StoreError> {
+        let found = lock(&self.inner.index).get(&key);
+        let entry = found.ok_or(StoreError::NotFound { address: key.address })?;
+        match entry.state {
+            ShardState::Live | ShardState::Trash { .. } => Ok(entry),
+            ShardState::Quarantined { .. } => Err(StoreError::Quarantined { address: key.address }),
+        }
+    }
+
+    async fn read_entry(&self, entry: Entry, offset: u64, len: usize) -> Result<Bytes, StoreError> {
+        let shard = u64::from(entry.body_len);
+        if offset.checked_add(len as u64).is_none_or(|end| end > shard) {
+            return Err(StoreError::OutOfRange { offset, len: len as u64, shard });
+        }
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let start = entry.body_offset(offset);
+        let aligned = start / PAGE as u64 * PAGE as u64;
+        let from = usize::try_from(start - aligned).unwrap_or(0);
+        let to = from + len;
+        let pages = to.next_multiple_of(PAGE);
+        let mut buffer = self.inner.outgoing.take(pages).await?;
+        let inner = Arc::clone(&self.inner);
+        let job = tokio::task::spawn_blocking(move || {
+            let room = buffer.as_mut_slice().get_mut(..pages).unwrap_or_default();
+            inner.read_pages(entry.place.segment, room, aligned)?;
+            Ok(Bytes::from_owner(Range { buffer, from, to }))
+        });
+        job.await.map_err(|_| StoreError::Stopped)?
+    }
+}
+
+impl Inner {
+    fn read_pages(&self, segment: u32, room: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        let read = self.files.get(segment).and_then(|file| file.read_at(room, offset));
+        read.map_err(|source| StoreError::Io { path: self.disk.path(&segment_name(segment)), source })
+    }
+
+    /// Notes that the body at this very place is broken; a newer one of the same shard is not concerned.
+    fn quarantine(&self, key: ShardKey, broken: Entry) -> Result<(), StoreError> {
+        self.note(key, Kind::Quarantined, |now| {
+            now.place == broken.place && !matches!(now.state, ShardState::Quarantined { .. })
+        })
+    }
+}

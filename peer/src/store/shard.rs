@@ -1,0 +1,114 @@
+//! Shard: bytes on their way in. Arriving bytes become a [`VerifiedShard`] only when their SHA-1 is the expected address,
+//! and the store writes nothing else.
+
+use common::address::{Addresser, ShardAddress};
+use common::id::{AccountId, ChunkId};
+use common::redundancy::Redundancy;
+
+use super::buffer::Buffer;
+use super::error::StoreError;
+use super::record::{HEADER, PAGE, pages_of, put};
+
+/// What a record says about a shard beside its address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ShardMeta {
+    pub account: AccountId,
+    pub chunk: ChunkId,
+    /// Which of the n shards it is.
+    pub index: u8,
+    pub redundancy: Redundancy,
+    /// Length of the whole sealed chunk.
+    pub sealed_len: u32,
+    /// The directory's generation when it was placed.
+    pub generation: u64,
+}
+
+/// Collects a shard's bytes while they arrive, and their SHA-1 (0.5 ns a byte, once).
+pub struct ShardBuffer {
+    buffer: Buffer,
+    addresser: Addresser,
+    announced: usize,
+    filled: usize,
+}
+
+impl ShardBuffer {
+    pub(crate) fn new(buffer: Buffer, announced: usize) -> Self {
+        Self { buffer, addresser: Addresser::new(), announced, filled: 0 }
+    }
+
+    /// How many bytes are still to come.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.announced - self.filled
+    }
+
+    /// Takes in the next bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLong`] when more come than were announced; nothing of them is taken.
+    pub fn extend_from_slice(&mut self, piece: &[u8]) -> Result<(), StoreError> {
+        let end = self.filled.saturating_add(piece.len());
+        if end > self.announced {
+            return Err(StoreError::TooLong { wanted: end, limit: self.announced });
+        }
+        self.addresser.update(piece);
+        put(self.buffer.as_mut_slice(), HEADER + self.filled, piece);
+        self.filled = end;
+        Ok(())
+    }
+
+    /// The only way to something that can be written.
+    ///
+    /// # Errors
+    /// [`StoreError::Incomplete`] or [`StoreError::AddressMismatch`].
+    pub fn finish(self, expected: ShardAddress) -> Result<VerifiedShard, StoreError> {
+        if self.filled < self.announced {
+            return Err(StoreError::Incomplete { announced: self.announced, got: self.filled });
+        }
+        let found = self.addresser.finish();
+        if found != expected {
+            return Err(StoreError::AddressMismatch { expected, found });
+        }
+        Ok(VerifiedShard { buffer: self.buffer, address: expected, len: self.filled })
+    }
+}
+
+/// Bytes that have the address they are said to have, in memory that can go to disk as it is.
+#[derive(Debug)]
+pub struct VerifiedShard {
+    buffer: Buffer,
+    address: ShardAddress,
+    len: usize,
+}
+
+impl VerifiedShard {
+    #[must_use]
+    pub fn address(&self) -> ShardAddress {
+        self.address
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.buffer.as_slice().get(HEADER..HEADER + self.len).unwrap_or_default()
+    }
+
+    /// The whole pages of its record: room for the header, the body, zeros.
+    pub(crate) fn pages(&mut self) -> &mut [u8] {
+        let used = HEADER + self.len;
+        let pages = self.buffer.as_mut_slice().get_mut(..pages_of(self.len) as usize * PAGE).unwrap_or_default();
+        if let Some(padding) = pages.get_mut(used..) {
+            padding.fill(0);
+        }
+        pages
+    }
+}
