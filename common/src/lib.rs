@@ -26,3 +26,4 @@ pub mod size;
 pub mod telemetry;
 pub mod ticket;
 pub mod time;
+pub mod transport;

@@ -86,6 +86,16 @@ impl PrivateKey {
         KeyPair::from_pkcs8_pem_and_sign_algo(text, &PKCS_ED25519).map(Self).map_err(key)
     }
 
+    /// From what [`to_der`](Self::to_der) gave.
+    ///
+    /// # Errors
+    /// Unless these bytes are an Ed25519 key in PKCS#8.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, CertificateError> {
+        KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(der), &PKCS_ED25519)
+            .map(Self)
+            .map_err(CertificateError::Make)
+    }
+
     /// A signing request, DER: this public key, signed with it, and nothing else.
     ///
     /// # Errors
@@ -95,6 +105,12 @@ impl PrivateKey {
         params.distinguished_name = DistinguishedName::new();
         let request = params.serialize_request(&self.0).map_err(CertificateError::Make)?;
         Ok(request.der().to_vec())
+    }
+
+    /// A secret that lasts as long as this key, for telling others that their connections to an earlier run are lost.
+    #[must_use]
+    pub fn reset_key(&self) -> [u8; 32] {
+        blake3::derive_key("shoal 2026 stateless reset", &Zeroizing::new(self.0.serialize_der()))
     }
 
     /// In the form that TLS takes.

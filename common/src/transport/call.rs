@@ -1,0 +1,46 @@
+//! Call: ask one thing of the other end of a connection, on a stream of its own.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::timeout;
+
+use crate::proto::Request;
+use crate::proto::frame::{decode_response, encode_request};
+use crate::transport::body::{BodyReader, BodyWriter};
+use crate::transport::connection::Connection;
+use crate::transport::error::CallError;
+
+/// Sends a request with its body (none: an empty list) and waits for the answer; the answer's body is read afterwards, at the
+/// caller's pace. Whether the request was carried out is unknown after any error but a refusal. Dropping it resets the stream.
+///
+/// # Errors
+/// See [`CallError`]; [`CallError::TimedOut`] when the answer's message is not there within `limit`.
+pub async fn call<R: Request>(
+    connection: &Connection,
+    request: &R,
+    body: Vec<Bytes>,
+    limit: Duration,
+) -> Result<(R::Response, BodyReader), CallError> {
+    let timed_out = |_| CallError::TimedOut { what: R::NAME, after: limit };
+    timeout(limit, exchange(connection, request, body)).await.map_err(timed_out)?
+}
+
+async fn exchange<R: Request>(
+    connection: &Connection,
+    request: &R,
+    mut body: Vec<Bytes>,
+) -> Result<(R::Response, BodyReader), CallError> {
+    let message = encode_request(request).map_err(|source| CallError::Unsendable { name: R::NAME, source })?;
+    let (send, receive) = connection.0.open_bi().await?;
+    let (mut writer, mut reader) = (BodyWriter::new(send), BodyReader::new(receive));
+    body.insert(0, Bytes::from(message));
+    // A server that has seen enough stops the body and answers: the answer is what counts then.
+    if writer.write_unless_stopped(&mut body).await? {
+        writer.finish();
+    }
+    let head = reader.head().await?;
+    let message = reader.message(head.len).await?;
+    let answer = decode_response::<R>(head, &message).map_err(CallError::Misbehaved)?;
+    Ok((answer.map_err(CallError::Refused)?, reader))
+}

@@ -1,0 +1,276 @@
+//! Endpoint: one UDP socket that serves and dials, tuned as LIMITS.md measured.
+//!
+//! Large packets where the path has them (discovery begins at 1,200 bytes and falls back by itself), segmentation offload,
+//! socket buffers of 4 MiB, and BBR, which keeps its rate under loss where Cubic does not. What a connection may hold is bounded:
+//! streams, windows, buffers of handshakes. No datagrams, no early data.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::congestion::BbrConfig;
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use quinn::{
+    ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
+    TransportConfig, VarInt,
+};
+use ring::hmac;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::time::timeout;
+
+use crate::transport::connection::Connection;
+use crate::transport::error::{CallError, close};
+
+/// How long a handshake may take, on either side.
+pub const HANDSHAKE: Duration = Duration::from_secs(5);
+
+const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+/// Ten of them fit in one batch of segmentation offload; larger ones are slower.
+const LARGEST_PACKET_BYTES: u16 = 6_500;
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const IDLE: Duration = Duration::from_secs(20);
+
+/// What a connection of this endpoint may hold, served or dialled.
+#[derive(Debug, Clone)]
+pub struct EndpointOptions {
+    /// Requests that the other end may have under way at once; the memory of an idle connection grows with it.
+    pub incoming_requests: u32,
+    /// Bytes of one stream that may wait unread.
+    pub stream_window_bytes: u32,
+    /// Bytes of all streams of a connection that may wait unread.
+    pub connection_window_bytes: u32,
+    /// Bytes sent and not acknowledged.
+    pub send_window_bytes: u64,
+    /// Handshakes under way at once; from half of them on, strangers must first prove their address, and beyond all are refused.
+    pub handshakes: usize,
+    /// Lasting secret ([`PrivateKey::reset_key`](crate::identity::PrivateKey::reset_key)) by which a restarted process can tell the
+    /// other ends of its lost connections that they are lost; without it they notice only by silence.
+    pub reset_key: Option<[u8; 32]>,
+}
+
+impl EndpointOptions {
+    /// Many connections, small messages.
+    #[must_use]
+    pub fn directory() -> Self {
+        Self {
+            incoming_requests: 16,
+            stream_window_bytes: 1 << 20,
+            connection_window_bytes: 4 << 20,
+            send_window_bytes: 4 << 20,
+            handshakes: 512,
+            reset_key: None,
+        }
+    }
+
+    /// Bodies of shards, both ways.
+    #[must_use]
+    pub fn peer() -> Self {
+        Self {
+            incoming_requests: 64,
+            stream_window_bytes: 8 << 20,
+            connection_window_bytes: 16 << 20,
+            send_window_bytes: 16 << 20,
+            handshakes: 256,
+            reset_key: None,
+        }
+    }
+
+    /// Bodies of shards, and nobody who asks anything.
+    #[must_use]
+    pub fn client() -> Self {
+        Self { incoming_requests: 0, handshakes: 0, ..Self::peer() }
+    }
+
+    fn transport(&self) -> TransportConfig {
+        let mut mtu = MtuDiscoveryConfig::default();
+        mtu.upper_bound(LARGEST_PACKET_BYTES);
+        let mut transport = TransportConfig::default();
+        transport
+            .max_concurrent_bidi_streams(VarInt::from_u32(self.incoming_requests))
+            .max_concurrent_uni_streams(VarInt::from_u32(0))
+            .stream_receive_window(VarInt::from_u32(self.stream_window_bytes))
+            .receive_window(VarInt::from_u32(self.connection_window_bytes))
+            .send_window(self.send_window_bytes)
+            .datagram_receive_buffer_size(None)
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
+            .initial_mtu(1_200)
+            .mtu_discovery_config(Some(mtu))
+            .enable_segmentation_offload(true)
+            .congestion_controller_factory(Arc::new(BbrConfig::default()));
+        transport
+    }
+}
+
+/// The socket cannot be had, or TLS not be used on it.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("not an address to listen on: {text:?}; write it like 127.0.0.1:7400, or with :0 for any free port")]
+    Address {
+        text: String,
+        #[source]
+        source: Option<std::io::Error>,
+    },
+    #[error("cannot listen on {address}; another program may be using the port")]
+    Bind {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the UDP socket cannot be used")]
+    Socket(#[source] std::io::Error),
+    #[error("this TLS configuration is not one for QUIC")]
+    Tls(#[source] NoInitialCipherSuite),
+    #[error("the QUIC configuration is out of range")]
+    Options(#[source] quinn::ConfigError),
+}
+
+/// Resolves `host:port` for listening.
+///
+/// # Errors
+/// When the text is no such thing, or the name unknown.
+pub async fn listen_address(text: &str) -> Result<SocketAddr, BindError> {
+    let refuse = |source| BindError::Address { text: text.to_owned(), source };
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let mut found = tokio::net::lookup_host(text).await.map_err(|error| refuse(Some(error)))?;
+    found.next().ok_or_else(|| refuse(None))
+}
+
+/// What to dial with: whom to trust and what to show.
+#[derive(Debug, Clone)]
+pub struct Dialler(ClientConfig);
+
+/// The socket; a handle that is cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    pub(super) inner: quinn::Endpoint,
+    transport: Arc<TransportConfig>,
+    options: EndpointOptions,
+}
+
+impl Endpoint {
+    /// Takes the address, and serves nobody yet. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the address is not to be had.
+    pub fn bind(address: SocketAddr, options: EndpointOptions) -> Result<Self, BindError> {
+        let socket = open_socket(address).map_err(|source| BindError::Bind { address, source })?;
+        let mut config = endpoint_config(options.reset_key);
+        config.max_udp_payload_size(LARGEST_PACKET_BYTES).map_err(BindError::Options)?;
+        let inner =
+            quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime)).map_err(BindError::Socket)?;
+        Ok(Self { inner, transport: Arc::new(options.transport()), options })
+    }
+
+    /// For who only dials: any port, IPv6 and IPv4 where the machine has both.
+    ///
+    /// # Errors
+    /// When there is no UDP socket to be had.
+    pub fn bind_any(options: EndpointOptions) -> Result<Self, BindError> {
+        Self::bind((Ipv6Addr::UNSPECIFIED, 0).into(), options.clone())
+            .or_else(|_| Self::bind((Ipv4Addr::UNSPECIFIED, 0).into(), options))
+    }
+
+    #[must_use]
+    pub fn options(&self) -> &EndpointOptions {
+        &self.options
+    }
+
+    /// The actual address, with the actual port.
+    ///
+    /// # Errors
+    /// When the socket is gone.
+    pub fn local_address(&self) -> Result<SocketAddr, BindError> {
+        self.inner.local_addr().map_err(BindError::Socket)
+    }
+
+    /// Takes handshakes from now on; [`Server::run`](super::Server::run) must be there to answer them.
+    ///
+    /// # Errors
+    /// When the configuration is not one for QUIC.
+    pub fn listen(&self, tls: rustls::ServerConfig) -> Result<(), BindError> {
+        let tls = QuicServerConfig::try_from(tls).map_err(BindError::Tls)?;
+        let mut config = ServerConfig::with_crypto(Arc::new(tls));
+        config
+            .transport_config(self.transport.clone())
+            .max_incoming(self.options.handshakes)
+            .incoming_buffer_size(64 << 10)
+            .incoming_buffer_size_total(4 << 20);
+        self.inner.set_server_config(Some(config));
+        Ok(())
+    }
+
+    /// # Errors
+    /// When the configuration is not one for QUIC.
+    pub fn dialler(&self, tls: rustls::ClientConfig) -> Result<Dialler, BindError> {
+        let tls = QuicClientConfig::try_from(tls).map_err(BindError::Tls)?;
+        let mut config = ClientConfig::new(Arc::new(tls));
+        config.transport_config(self.transport.clone());
+        Ok(Dialler(config))
+    }
+
+    /// Dials one address and proves that who answers has this name. The other side may still refuse us afterwards: it judges our
+    /// certificate last.
+    ///
+    /// # Errors
+    /// When nobody answers within [`HANDSHAKE`], or without trust.
+    pub async fn dial(&self, dialler: &Dialler, address: SocketAddr, name: &str) -> Result<Connection, CallError> {
+        let undiallable = |_| CallError::Undiallable { address: address.to_string() };
+        let connecting = self.inner.connect_with(dialler.0.clone(), address, name).map_err(undiallable)?;
+        let timed_out = |_| CallError::TimedOut { what: "the handshake", after: HANDSHAKE };
+        Ok(Connection(timeout(HANDSHAKE, connecting).await.map_err(timed_out)??))
+    }
+
+    /// Takes no more handshakes.
+    pub(super) fn deafen(&self) {
+        self.inner.set_server_config(None);
+    }
+
+    /// Closes every connection and waits a moment until the other ends were told.
+    pub async fn close(&self) {
+        const MOMENT: Duration = Duration::from_secs(1);
+        self.inner.close(VarInt::from_u32(close::SHUTTING_DOWN), b"");
+        timeout(MOMENT, self.inner.wait_idle()).await.ok(); // best effort: who was not told finds out by silence
+    }
+}
+
+fn endpoint_config(reset_key: Option<[u8; 32]>) -> EndpointConfig {
+    let Some(key) = reset_key else { return EndpointConfig::default() };
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &key)));
+    // quinn's own generator knows only ids of its own run, and drops what carries an earlier one's in silence.
+    config.cid_generator(|| Box::new(RandomIds));
+    config
+}
+
+/// Connection ids without structure: an unknown one may be of an earlier run, and is answered with a reset.
+struct RandomIds;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; 8];
+        getrandom::fill(&mut id).ok(); // quinn tries again on a collision, and gives up on too many
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        8
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+fn open_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.ip() == Ipv6Addr::UNSPECIFIED {
+        socket.set_only_v6(false)?;
+    }
+    // The kernel may grant less; then fewer packets wait there, and no more is lost than speed.
+    socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}

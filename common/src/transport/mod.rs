@@ -1,0 +1,28 @@
+//! Transport: requests and bodies over QUIC, between identities. The only room that knows quinn.
+//!
+//! In reading order: [`endpoint`] (the socket and its tuning), [`connection`] (one, and who is at its other end), [`error`] (what
+//! can go wrong and whether to try again), [`body`] (raw bytes behind a message), [`call`] (ask), [`serve`] (answer),
+//! [`pool`] (a link that heals itself).
+//!
+//! Guarantees: no stream of a connection is read before its other end has proven who it is (or is held to enrolment); nothing
+//! is allocated on the word of the other side alone; a body that was not sent to its end never looks complete; every wait has an end.
+//!
+//! Sketch: at 6,500 bytes a packet, sending and receiving cost 0.5 CPU s a GiB each, half of it the cipher and the kernel; bodies
+//! are `Bytes` from socket to consumer. A small request is a stream of its own: 80 us alone, 78,000/s on two cores. A connection
+//! costs 33 KiB with 16 streams, so 10,000 devices are 330 MiB.
+
+pub mod body;
+pub mod call;
+pub mod connection;
+pub mod endpoint;
+pub mod error;
+pub mod pool;
+pub mod serve;
+
+pub use body::{BodyReader, BodyWriter};
+pub use call::call;
+pub use connection::Connection;
+pub use endpoint::{BindError, Dialler, Endpoint, EndpointOptions};
+pub use error::{CallError, HandshakeError};
+pub use pool::Link;
+pub use serve::{Call, Caller, Handler, Responder, ServeOptions, Server};
