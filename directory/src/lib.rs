@@ -1,1 +1,4 @@
+//! The directory.
 
+pub mod kv;
+pub mod schema;

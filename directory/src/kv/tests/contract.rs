@@ -1,0 +1,166 @@
+//! One suite over both engines: what a caller can rely on whichever is below.
+
+use std::sync::Arc;
+
+use common::limits::{KEY_BYTES, TRANSACTION_BYTES, TRANSACTION_WRITES, VALUE_BYTES};
+
+use super::*;
+use crate::kv::memory::Memory;
+use crate::kv::{SCAN_BYTES, StoreError};
+
+fn on_both(test: impl AsyncFn(Arc<dyn Store>)) {
+    let dir = tempfile::tempdir().unwrap();
+    run(async {
+        test(Arc::new(Memory::new())).await;
+        test(Arc::new(open(dir.path()).unwrap())).await;
+    });
+}
+
+#[test]
+fn a_commit_is_seen_by_the_next_read_with_its_sequence_as_version() {
+    on_both(async |store| {
+        assert_eq!(store.last_sequence(), 0);
+        assert_eq!(commit(&*store, vec![put(b"a", b"1"), put(b"b", b"")]).await.unwrap(), 1);
+        assert_eq!(commit(&*store, vec![put(b"c", b"3"), delete(b"a")]).await.unwrap(), 2);
+        assert_eq!(store.last_sequence(), 2);
+        let found = store.get(&[b"c", b"a", b"b", b"c"]).await.unwrap();
+        let entry = |key: &[u8], value: &[u8], version| Entry { key: key.to_vec(), value: value.to_vec(), version };
+        let c = entry(b"c", b"3", 2);
+        assert_eq!(found, [Some(c.clone()), None, Some(entry(b"b", b"", 1)), Some(c)]);
+    });
+}
+
+#[test]
+fn checks_decide_and_a_failed_one_changes_nothing() {
+    on_both(async |store| {
+        commit(&*store, vec![put(b"a", b"1")]).await.unwrap();
+        commit(&*store, vec![put(b"b", b"2")]).await.unwrap();
+        // Each: the checks, and which of them fails.
+        let cases = [
+            (vec![], None),
+            (vec![check(b"a", Some(1)), check(b"b", Some(2)), check(b"c", None)], None),
+            (vec![check(b"a", None)], Some(0)),
+            (vec![check(b"a", Some(2))], Some(0)),
+            (vec![check(b"a", Some(1)), check(b"c", Some(1)), check(b"b", None)], Some(1)),
+        ];
+        for (checks, conflict) in cases {
+            let before = store.last_sequence();
+            let outcome = store.commit(checks.clone(), vec![put(b"x", b"y")], Meta::default()).await;
+            match (outcome, conflict) {
+                (Ok(sequence), None) => assert_eq!(sequence, before + 1),
+                (Err(CommitError::Conflict { check }), Some(expected)) => {
+                    assert_eq!((check, store.last_sequence()), (expected, before));
+                }
+                (outcome, _) => panic!("{checks:?}: {outcome:?}"),
+            }
+        }
+    });
+}
+
+#[test]
+fn of_many_that_check_one_version_at_once_exactly_one_wins() {
+    on_both(async |store| {
+        for round in 0..20 {
+            let version = store.get(&[b"k"]).await.unwrap()[0].as_ref().map(|entry| entry.version);
+            let mut tasks = tokio::task::JoinSet::new();
+            for _ in 0..16 {
+                let store = store.clone();
+                tasks.spawn(async move {
+                    let checks = vec![check(b"k", version)];
+                    match store.commit(checks, vec![put(b"k", b"v")], Meta::default()).await {
+                        Ok(_) => 1,
+                        Err(CommitError::Conflict { check: 0 }) => 0,
+                        Err(other) => panic!("{other}"),
+                    }
+                });
+            }
+            assert_eq!(tasks.join_all().await.iter().sum::<u32>(), 1, "round {round}");
+        }
+        assert_eq!(store.last_sequence(), 20);
+    });
+}
+
+#[test]
+fn the_last_of_several_writes_to_a_key_counts() {
+    on_both(async |store| {
+        commit(&*store, vec![put(b"a", b"1"), put(b"a", b"2"), put(b"b", b"1"), delete(b"b")]).await.unwrap();
+        assert_eq!(all(&*store).await, [Entry { key: b"a".to_vec(), value: b"2".to_vec(), version: 1 }]);
+        assert_eq!(commit(&*store, vec![]).await.unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_scan_is_ordered_and_keeps_to_its_range_and_limit() {
+    on_both(async |store| {
+        let keys: [&[u8]; 6] = [b"\0", b"a", b"a\0", b"ab", b"b", b"\xff\xff"];
+        commit(&*store, keys.iter().rev().map(|key| put(key, b"v")).collect()).await.unwrap();
+        let cases: [(&[u8], &[u8], usize, &[&[u8]], bool); 9] = [
+            (b"", b"\xff\xff\xff", 100, &keys, false),
+            (b"", b"\xff\xff\xff", 6, &keys, false),
+            (b"", b"\xff\xff\xff", 5, &keys[..5], true),
+            (b"a", b"b", 100, &keys[1..4], false),
+            (b"a\0", b"ab", 100, &keys[2..3], false),
+            (b"a", b"b", 0, &[], true),
+            (b"b", b"a", 100, &[], false),
+            (b"a", b"a", 100, &[], false),
+            (b"c", b"d", 0, &[], false),
+        ];
+        for (from, to, limit, expected, more) in cases {
+            let page = store.scan(from, to, limit).await.unwrap();
+            let found: Vec<&[u8]> = page.entries.iter().map(|entry| entry.key.as_slice()).collect();
+            assert_eq!((found.as_slice(), page.more), (expected, more), "{from:?} {to:?} {limit}");
+        }
+    });
+}
+
+#[test]
+fn a_page_stops_at_its_bytes_and_the_next_goes_on() {
+    on_both(async |store| {
+        let value = vec![1; VALUE_BYTES];
+        for half in 0..2_u8 {
+            commit(&*store, (0..50).map(|n| put(&[half, n], &value)).collect()).await.unwrap();
+        }
+        let page = store.scan(&[0], &[9], 1_000).await.unwrap();
+        assert!(page.more && page.entries.len() < SCAN_BYTES / VALUE_BYTES + 1);
+        assert_eq!(all(&*store).await.len(), 100);
+    });
+}
+
+#[test]
+fn limits_hold_and_the_largest_commit_fits() {
+    on_both(async |store| {
+        let key = vec![1; KEY_BYTES];
+        let long_key = vec![1; KEY_BYTES + 1];
+        let many = |count: usize| (0..count).map(|n| put(&n.to_be_bytes(), b"")).collect::<Vec<_>>();
+        let bytes = |total: usize| {
+            let whole = (0..total / VALUE_BYTES).map(|n| put(&[1, n as u8], &vec![0; VALUE_BYTES - 2]));
+            whole.collect::<Vec<_>>()
+        };
+        let over = [bytes(TRANSACTION_BYTES), vec![put(b"x", b"")]].concat();
+        let cases = [
+            (vec![], vec![put(&key, &vec![0; VALUE_BYTES])], true),
+            (vec![], vec![put(&key, &vec![0; VALUE_BYTES + 1])], false),
+            (vec![], vec![put(&long_key, b"")], false),
+            (vec![], vec![put(b"", b"")], false),
+            (vec![], vec![delete(b"")], false),
+            (vec![check(&long_key, None)], vec![], false),
+            (vec![check(b"", None)], vec![], false),
+            (vec![], many(TRANSACTION_WRITES), true),
+            (vec![], many(TRANSACTION_WRITES + 1), false),
+            (vec![check(b"q", None); TRANSACTION_WRITES + 1], vec![], false),
+            (vec![], bytes(TRANSACTION_BYTES), true),
+            (vec![], over, false),
+        ];
+        for (place, (checks, writes, fits)) in cases.into_iter().enumerate() {
+            let outcome = store.commit(checks, writes, Meta::default()).await;
+            match outcome {
+                Ok(_) => assert!(fits, "case {place}"),
+                Err(CommitError::Limit(_)) => assert!(!fits, "case {place}"),
+                Err(other) => panic!("case {place}: {other}"),
+            }
+        }
+        let keys = vec![b"a".as_slice(); TRANSACTION_WRITES + 1];
+        assert!(matches!(store.get(&keys).await, Err(StoreError::Limit(_))));
+        assert_eq!(store.get(&[b"", &long_key]).await.unwrap(), [None, None]);
+    });
+}
