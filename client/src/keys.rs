@@ -1,0 +1,125 @@
+//! Keys: the account's master key, and one sub-key for each purpose, derived from it.
+//!
+//! Guarantees: every sub-key comes from the master key by BLAKE3 `derive_key` with a context of its own, so none of them says
+//! anything about another; all are wiped when dropped; none is ever printed. Layout and contexts: docs/formats/keys.md.
+//!
+//! Non-goals: where keys are kept ([`keystore`](crate::keystore)) and how people write them down ([`phrase`](crate::phrase)).
+
+use std::fmt;
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+/// Bytes of a symmetric key.
+pub const KEY_BYTES: usize = 32;
+
+const CUT: &str = "shoal v1 cut key";
+const ID: &str = "shoal v1 id key";
+const CONVERGENCE: &str = "shoal v1 convergence key";
+const NAME: &str = "shoal v1 name key";
+const METADATA: &str = "shoal v1 metadata key";
+const CHECK: &str = "shoal v1 key check";
+
+/// The one secret of an account: whoever has it reads everything, and without it everything is noise.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct MasterKey(pub [u8; KEY_BYTES]);
+
+impl MasterKey {
+    /// A fresh one from the system's randomness.
+    ///
+    /// # Panics
+    /// If the operating system has no randomness to give.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(random())
+    }
+
+    /// A tag that tells which master key an account uses. It says nothing about the key, so the directory may keep it: it is
+    /// what stops a second device from joining with another key.
+    #[must_use]
+    pub fn key_check(&self) -> [u8; 32] {
+        blake3::derive_key(CHECK, &self.0)
+    }
+
+    #[must_use]
+    pub fn derive(&self) -> Keys {
+        Keys {
+            cut: blake3::derive_key(CUT, &self.0),
+            id: blake3::derive_key(ID, &self.0),
+            convergence: blake3::derive_key(CONVERGENCE, &self.0),
+            name: blake3::derive_key(NAME, &self.0),
+            metadata: blake3::derive_key(METADATA, &self.0),
+        }
+    }
+}
+
+impl fmt::Debug for MasterKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MasterKey(..)")
+    }
+}
+
+/// The sub-keys of an account. Shared by reference or `Arc`, not copied.
+#[derive(ZeroizeOnDrop)]
+pub struct Keys {
+    cut: [u8; KEY_BYTES],
+    pub(crate) id: [u8; KEY_BYTES],
+    pub(crate) convergence: [u8; KEY_BYTES],
+    pub(crate) name: [u8; KEY_BYTES],
+    pub(crate) metadata: [u8; KEY_BYTES],
+}
+
+impl Keys {
+    /// What the gear table of the cutter is altered with.
+    pub(crate) fn cut_seed(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.cut;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys(..)")
+    }
+}
+
+/// Fresh bytes from the system's randomness.
+#[expect(clippy::expect_used, reason = "without randomness no key and no nonce can be made")]
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives no randomness");
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn derivation_never_changes_and_no_two_purposes_share_a_key() {
+        let master = MasterKey([7; 32]);
+        let keys = master.derive();
+        let all = [keys.cut, keys.id, keys.convergence, keys.name, keys.metadata, master.key_check(), master.0];
+        for (i, one) in all.iter().enumerate() {
+            assert!(all.iter().skip(i + 1).all(|other| other != one));
+        }
+        let golden: Vec<String> =
+            all.iter().map(|key| blake3::Hash::from_bytes(*key).to_hex()[..16].to_owned()).collect();
+        assert_eq!(
+            golden[..6],
+            [
+                "0487aba826374317",
+                "9d718e54d8a6216d",
+                "342fba91cd9ca949",
+                "c6e85dc1c8aaffd4",
+                "703d4b99d3ceb43b",
+                "fdb643c641b9e2a7"
+            ],
+            "a changed derivation loses everybody's data"
+        );
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        assert_eq!(format!("{:?} {:?}", MasterKey([65; 32]), MasterKey([65; 32]).derive()), "MasterKey(..) Keys(..)");
+    }
+}
