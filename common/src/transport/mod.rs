@@ -18,6 +18,8 @@ pub mod endpoint;
 pub mod error;
 pub mod pool;
 pub mod serve;
+#[cfg(test)]
+mod tests;
 
 pub use body::{BodyReader, BodyWriter};
 pub use call::call;
