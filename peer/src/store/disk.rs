@@ -191,3 +191,29 @@ impl DiskFile for File {
         Ok(self.metadata()?.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_and_written_with_and_without_o_direct() {
+        for direct in [true, false] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut disk = RealDisk::open(dir.path()).unwrap();
+            disk.direct &= direct; // where the file system does not take it, it is buffered twice
+            let file = disk.create("segments/1").unwrap();
+            let mut page = Aligned::new(2 * PAGE);
+            page.as_mut_slice().fill(7);
+            file.write_at(page.as_slice(), PAGE as u64).unwrap();
+            file.sync().unwrap();
+            assert_eq!(file.len().unwrap(), 3 * PAGE as u64);
+            page.as_mut_slice().fill(0);
+            disk.open("segments/1").unwrap().read_at(page.as_mut_slice(), PAGE as u64).unwrap();
+            assert!(page.as_slice().iter().all(|byte| *byte == 7));
+            assert_eq!(disk.list(SEGMENTS).unwrap(), ["1"]);
+            assert!(disk.create("segments/1").is_err(), "never over one that is there");
+            assert!(disk.read("probe", 1).unwrap().is_none(), "the probe is gone");
+        }
+    }
+}

@@ -134,4 +134,23 @@ mod tests {
             assert_eq!(decode(&good[..at], &segment, length), None, "cut at {at}");
         }
     }
+
+    proptest::proptest! {
+        /// Even with a right checksum nothing panics, and nothing outside of the segment is believed.
+        #[test]
+        fn no_bytes_panic_the_decoders(mut bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400), cut in 0..400usize) {
+            let (segment, records) = sample();
+            let mut hint = encode(&segment, 3 * 4096, &records).unwrap();
+            hint.truncate(HEADER);
+            hint.append(&mut bytes);
+            hint.truncate(cut);
+            let crc = crc32c::crc32c(&hint);
+            hint.extend_from_slice(&crc.to_le_bytes());
+            for (page, record) in decode(&hint, &segment, 3 * 4096).unwrap_or_default() {
+                proptest::prop_assert!(page + record.pages() <= 3);
+            }
+            let _ = Record::decode(&hint, &segment);
+            let _ = SegmentHeader::decode(&hint);
+        }
+    }
 }

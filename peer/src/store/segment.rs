@@ -304,3 +304,35 @@ pub(crate) fn write_hint(disk: &dyn Disk, segment: &SegmentHeader, file: &dyn Di
         tracing::warn!(segment = segment.number, %error, "no hint was written; the next start takes longer");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn concurrent_writers_share_syncs() {
+        const WRITERS: u64 = 16;
+        let (gate, syncs) = (Gate::default(), AtomicU64::new(0));
+        // The first sync lasts until all have written: it may cover one writer only, and the next covers all others.
+        let sync = || {
+            syncs.fetch_add(1, Ordering::SeqCst);
+            while lock(&gate.state).written < WRITERS {
+                std::thread::yield_now();
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..WRITERS).map(|_| scope.spawn(|| gate.pass(sync))).collect();
+            assert!(writers.into_iter().all(|writer| writer.join().unwrap().is_some()));
+        });
+        assert_eq!(syncs.load(Ordering::SeqCst), 2);
+    }
+
+    #[test]
+    fn after_a_failed_sync_nobody_passes() {
+        let gate = Gate::default();
+        assert_eq!(gate.pass(|| Ok(())), Some(()));
+        assert_eq!(gate.pass(|| Err(io::Error::other("gone"))), None);
+        assert_eq!(gate.pass(|| Ok(())), None);
+    }
+}

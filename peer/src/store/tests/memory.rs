@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 
 use crate::store::disk::{Disk, DiskFile, Space};
 use crate::store::record::PAGE;
@@ -24,8 +24,6 @@ struct World {
     syncs_left: Option<u64>,
     syncs: u64,
     writes: u64,
-    /// A sync waits until so many writes were made.
-    sync_after_writes: u64,
     /// The next segment write fails, after its first page went through.
     tear_next_write: Option<i32>,
     free: u64,
@@ -33,7 +31,7 @@ struct World {
 
 #[derive(Clone, Debug)]
 pub(super) struct MemoryDisk {
-    world: Arc<(Mutex<World>, Condvar)>,
+    world: Arc<Mutex<World>>,
 }
 
 #[derive(Debug)]
@@ -54,13 +52,11 @@ pub(super) enum Unsynced {
 impl MemoryDisk {
     pub(super) fn new() -> Self {
         let world = World { free: 1 << 40, ..World::default() };
-        Self { world: Arc::new((Mutex::new(world), Condvar::new())) }
+        Self { world: Arc::new(Mutex::new(world)) }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
-        let done = change(&mut lock(&self.world.0));
-        self.world.1.notify_all();
-        done
+        change(&mut lock(&self.world))
     }
 
     pub(super) fn syncs(&self) -> u64 {
@@ -73,10 +69,6 @@ impl MemoryDisk {
 
     pub(super) fn cut_power_at_sync(&self, nth: u64) {
         self.with(|world| world.syncs_left = Some(nth));
-    }
-
-    pub(super) fn hold_syncs_until_writes(&self, writes: u64) {
-        self.with(|world| world.sync_after_writes = writes);
     }
 
     pub(super) fn tear_next_write(&self, errno: i32) {
@@ -105,6 +97,14 @@ impl MemoryDisk {
                 world.files.remove(name);
             }
         });
+    }
+
+    /// The same disk after the process was killed: the kernel still has what was not synced.
+    pub(super) fn after_kill(&self) -> Self {
+        let files = self.with(|world| world.files.clone());
+        let next = Self::new();
+        next.with(|world| world.files = files);
+        next
     }
 
     /// The same disk after the power came back.
@@ -241,15 +241,12 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        let (world, changed) = &*self.disk.world;
-        let mut world = lock(world);
-        while world.writes < world.sync_after_writes {
-            world = changed.wait(world).unwrap();
-        }
-        world.sync()?;
-        let image = world.image(&self.name)?;
-        image.durable = image.live.clone();
-        Ok(())
+        self.disk.with(|world| {
+            world.sync()?;
+            let image = world.image(&self.name)?;
+            image.durable = image.live.clone();
+            Ok(())
+        })
     }
 
     fn len(&self) -> io::Result<u64> {

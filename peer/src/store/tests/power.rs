@@ -65,6 +65,11 @@ async fn at_every_sync_every_acknowledged_shard_survives() {
             // What the recovery says it found is durable as well: cut again, losing all that it did not sync.
             check(&after.after_power_cut(Unsynced::Lost), &acknowledged, &context).await;
         }
+        // A killed process leaves writes in the kernel alone; what the next one shows is durable nevertheless.
+        let killed = disk.after_kill();
+        check(&killed, &acknowledged, &format!("killed at sync {nth}")).await;
+        let shown = open(&killed).list(None, 100);
+        assert_eq!(open(&killed.after_power_cut(Unsynced::Lost)).list(None, 100), shown, "killed at sync {nth}");
         if whole && disk.syncs() < nth {
             break;
         }

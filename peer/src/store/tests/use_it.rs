@@ -1,4 +1,4 @@
-//! What callers see: round trips, ranges, refusals, accounts, sharing of syncs.
+//! What callers see: round trips, ranges, refusals, accounts, budgets.
 
 use super::*;
 
@@ -88,23 +88,6 @@ async fn the_list_is_paged_and_complete() {
         listed.extend(page.iter().map(|info| ShardKey { account: info.account, address: info.address }));
     }
     assert_eq!(listed, expected);
-}
-
-#[tokio::test]
-async fn concurrent_writers_share_syncs() {
-    let disk = MemoryDisk::new();
-    let store = open(&disk);
-    put(&store, ALICE, b"the first one starts the segment").await.unwrap();
-    let (syncs, writes) = (disk.syncs(), disk.writes());
-    // Whoever syncs first waits until all have written; all others are covered by one more sync.
-    disk.hold_syncs_until_writes(writes + 14);
-    let mut tasks = tokio::task::JoinSet::new();
-    for seed in 0..14 {
-        let store = store.clone();
-        tasks.spawn(async move { put(&store, ALICE, &body(seed, 100)).await.unwrap() });
-    }
-    assert!(tasks.join_all().await.iter().all(|stored| !stored.existed));
-    assert!(disk.syncs() - syncs <= 2, "{} syncs", disk.syncs() - syncs);
 }
 
 #[tokio::test]
