@@ -69,7 +69,7 @@ pub(crate) struct Counts {
 /// See the module.
 pub struct Embedded {
     shared: Arc<Shared>,
-    room: Arc<Semaphore>,
+    pub(super) room: Arc<Semaphore>,
     queue: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }

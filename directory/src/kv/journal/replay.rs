@@ -48,7 +48,10 @@ pub(crate) fn segments(disk: &dyn Disk) -> Result<Vec<u64>, JournalError> {
     let names = disk.list().map_err(|source| JournalError::Io { file: ".".into(), source })?;
     let mut firsts: Vec<u64> = names.iter().filter_map(|name| segment::parse_name(name)).collect();
     firsts.sort_unstable();
-    Ok(firsts)
+    match firsts.first() {
+        Some(&first) if first != 1 => Err(JournalError::Gap { sequence: 1, file: segment::name(first) }),
+        _ => Ok(firsts),
+    }
 }
 
 pub(crate) fn length(disk: &dyn Disk, first: u64) -> Result<u64, JournalError> {

@@ -50,18 +50,18 @@ fn a_record_has_its_golden_bytes() {
     let mut bytes = Vec::new();
     let chain = record::encode(&mut bytes, 1, 2, &Chain([9; 32]), 42, &meta(), &writes);
     let expected = [
-        "4b000000", // length of the body
+        "4b000000",                                                         // length of the body
         "393ad35c", // CRC32C, continued from 1, of all but itself
         "02000000", // place in the batch
         "36cb9a412bc242f1f67124d45aabc2d1b14a7c76a89e0ce9bb783645a5e77892", // chain
         "2a00000000000000", // sequence
         "0068e5cf8b010000", // time
-        "03",               // actor: kind
-        "01",               // flags: there is a request id
-        &"04".repeat(16),   // actor: id
-        &"05".repeat(16),   // request id
-        "02000000",         // writes
-        "01030005000000",   // put, lengths
+        "03",       // actor: kind
+        "01",       // flags: there is a request id
+        &"04".repeat(16), // actor: id
+        &"05".repeat(16), // request id
+        "02000000", // writes
+        "01030005000000", // put, lengths
         &hex(b"keyvalue"),
         "020300", // delete, length
         &hex(b"old"),
@@ -73,7 +73,6 @@ fn a_record_has_its_golden_bytes() {
     let decoded = record::decode(body, chain).unwrap();
     assert_eq!((decoded.sequence, decoded.meta, decoded.writes.as_slice()), (42, meta(), writes.as_slice()));
 }
-
 
 #[test]
 fn a_newer_header_is_told_from_a_damaged_one() {
