@@ -42,6 +42,29 @@ async fn a_link_comes_back_after_a_restart_on_the_same_and_on_another_address() 
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_connections_at_once_are_all_served() {
+    let cluster = Cluster::new(7);
+    let own = cluster.credentials(Subject::Directory);
+    let server = Running::start(cluster.trust().directory_server(&own).unwrap());
+    let endpoint = dialling();
+    let dialler = endpoint.dialler(cluster.client_tls()).unwrap();
+    let name = cluster.identity(Subject::Directory).server_name();
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..1_000 {
+        let address = server.address.to_string();
+        let link = Link::new(endpoint.clone(), dialler.clone(), name.clone(), vec![address]);
+        calls.spawn(async move {
+            let answer = link.call(&Echo(5), Vec::new(), 4 * LIMIT).await.map(|(number, _)| number);
+            (link, answer)
+        });
+    }
+    let links = calls.join_all().await;
+    assert_eq!(links.iter().filter(|(_, answer)| matches!(answer, Ok(5))).count(), 1_000);
+    assert_eq!(links.iter().filter(|(link, _)| link.current().is_some()).count(), 1_000);
+    server.stop().await;
+}
+
 /// A runtime that is dropped takes its server with it, and nobody is told: what a kill does.
 #[test]
 fn a_link_notices_at_once_that_a_killed_server_is_back() {
