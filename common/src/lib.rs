@@ -5,8 +5,8 @@
 //! - words: [`id`], [`address`], [`size`], [`time`], [`redundancy`], [`bounded`], [`limits`], [`codec`];
 //! - what is said of peers and chunks: [`signed`], [`map`], [`grant`], [`place`], [`erasure`];
 //! - the wire: [`proto`];
-//! - who is who, and how bytes travel: `ticket`, `identity`, `transport`;
-//! - the process around it: `disk`, `telemetry`.
+//! - who is who, and how bytes travel: [`ticket`], [`identity`], [`transport`];
+//! - the process around it: [`disk`], [`telemetry`].
 
 pub mod address;
 pub mod bounded;

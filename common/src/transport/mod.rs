@@ -1,7 +1,7 @@
 //! Transport: requests and bodies over QUIC, between identities. The only room that knows quinn.
 //!
 //! In reading order: [`endpoint`] (the socket and its tuning), [`connection`] (one, and who is at its other end), [`error`] (what
-//! can go wrong and whether to try again), [`body`] (raw bytes behind a message), [`call`] (ask), [`serve`] (answer),
+//! can go wrong and whether to try again), [`body`] (raw bytes behind a message), [`call`] (ask), [`serve`] and [`respond`] (answer),
 //! [`pool`] (a link that heals itself).
 //!
 //! Guarantees: no stream of a connection is read before its other end has proven who it is (or is held to enrolment); nothing
@@ -17,14 +17,16 @@ pub mod connection;
 pub mod endpoint;
 pub mod error;
 pub mod pool;
+pub mod respond;
 pub mod serve;
 #[cfg(test)]
 mod tests;
 
 pub use body::{BodyReader, BodyWriter};
 pub use call::call;
-pub use connection::Connection;
-pub use endpoint::{BindError, Dialler, Endpoint, EndpointOptions};
-pub use error::{CallError, HandshakeError};
-pub use pool::Link;
-pub use serve::{Call, Caller, Handler, Responder, ServeOptions, Server};
+pub use connection::{Connection, Protocol};
+pub use endpoint::{BindError, Dialler, Endpoint, EndpointOptions, listen_address};
+pub use error::{CallError, HandshakeError, Lost};
+pub use pool::{Backoff, Link};
+pub use respond::{AnswerWriter, Responder};
+pub use serve::{Call, Caller, Handler, ServeOptions, Server};
