@@ -115,9 +115,11 @@ pub(crate) fn set_aside(dir: &Path, index: &Path) -> Result<PathBuf, OpenError> 
     for item in fs::read_dir(dir).map_err(io_at(dir))? {
         let item = item.map_err(io_at(dir))?;
         let name = item.file_name();
-        let Some(old) = name.to_str().and_then(|name| name.strip_prefix(BROKEN)) else { continue };
-        number = number.max(old.parse().unwrap_or(0));
-        fs::remove_dir_all(item.path()).map_err(io_at(&item.path()))?;
+        let Some(given) = name.to_str().and_then(|name| name.strip_prefix(BROKEN)) else { continue };
+        number = number.max(given.parse().unwrap_or(0));
+        let old = item.path();
+        let removed = if old.is_dir() { fs::remove_dir_all(&old) } else { fs::remove_file(&old) };
+        removed.map_err(io_at(&old))?;
     }
     let aside = dir.join(format!("{BROKEN}{}", number.saturating_add(1)));
     fs::rename(index, &aside).map_err(io_at(index))?;

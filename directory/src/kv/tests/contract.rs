@@ -94,7 +94,8 @@ fn a_scan_is_ordered_and_keeps_to_its_range_and_limit() {
     on_both(async |store| {
         let keys: [&[u8]; 6] = [b"\0", b"a", b"a\0", b"ab", b"b", b"\xff\xff"];
         commit(&*store, keys.iter().rev().map(|key| put(key, b"v")).collect()).await.unwrap();
-        let cases: [(&[u8], &[u8], usize, &[&[u8]], bool); 9] = [
+        type Case<'a> = (&'a [u8], &'a [u8], usize, &'a [&'a [u8]], bool);
+        let cases: [Case<'_>; 9] = [
             (b"", b"\xff\xff\xff", 100, &keys, false),
             (b"", b"\xff\xff\xff", 6, &keys, false),
             (b"", b"\xff\xff\xff", 5, &keys[..5], true),
@@ -133,7 +134,8 @@ fn limits_hold_and_the_largest_commit_fits() {
         let long_key = vec![1; KEY_BYTES + 1];
         let many = |count: usize| (0..count).map(|n| put(&n.to_be_bytes(), b"")).collect::<Vec<_>>();
         let bytes = |total: usize| {
-            let whole = (0..total / VALUE_BYTES).map(|n| put(&[1, n as u8], &vec![0; VALUE_BYTES - 2]));
+            let whole =
+                (0..total / VALUE_BYTES).map(|n| put(&[1, u8::try_from(n).unwrap()], &vec![0; VALUE_BYTES - 2]));
             whole.collect::<Vec<_>>()
         };
         let over = [bytes(TRANSACTION_BYTES), vec![put(b"x", b"")]].concat();

@@ -91,7 +91,20 @@ fn a_newer_or_foreign_or_mangled_folder_is_refused() {
 
 #[test]
 fn an_index_that_is_gone_or_garbled_or_old_or_foreign_is_rebuilt_alike() {
-    let damages: [(&str, fn(&Path)); 6] = [
+    type Damage = (&'static str, fn(&Path));
+    let damages: [Damage; 8] = [
+        ("with its end cut off", |index| {
+            let db = index.join("db");
+            let bytes = fs::read(&db).unwrap();
+            let used = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+            fs::write(&db, &bytes[..used / 2]).unwrap();
+        }),
+        ("with wrong bits everywhere", |index| {
+            let db = index.join("db");
+            let mut bytes = fs::read(&db).unwrap();
+            bytes.iter_mut().step_by(97).for_each(|byte| *byte ^= 4);
+            fs::write(&db, bytes).unwrap();
+        }),
         ("gone", |index| fs::remove_dir_all(index).unwrap()),
         ("garbage", |index| fs::write(index.join("db"), vec![0xa5; 300_000]).unwrap()),
         ("no configuration", |index| fs::write(index.join("conf"), b"nonsense").unwrap()),

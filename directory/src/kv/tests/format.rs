@@ -90,7 +90,7 @@ fn a_newer_header_is_told_from_a_damaged_one() {
 fn a_length_outside_its_bounds_is_no_frame() {
     for (length, ok) in [(0, false), (53, false), (54, true), (BODY_BYTES, true), (BODY_BYTES + 1, false)] {
         let mut head = [0; FRAME_BYTES];
-        head[..4].copy_from_slice(&(length as u32).to_le_bytes());
+        head[..4].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
         assert_eq!(Frame::decode(&head).is_some(), ok, "{length}");
     }
 }

@@ -154,9 +154,9 @@ fn after_a_power_cut_at_any_sync_every_acknowledged_commit_is_there() {
             let mut tasks = tokio::task::JoinSet::new();
             for n in 0..4 {
                 let store = store.clone();
-                tasks.spawn(
-                    async move { commit(&*store, vec![put(&[(round * 4 + n) as u8], &[7; 50])]).await.unwrap() },
-                );
+                tasks.spawn(async move {
+                    commit(&*store, vec![put(&[u8::try_from(round * 4 + n).unwrap()], &[7; 50])]).await.unwrap()
+                });
             }
             let last = tasks.join_all().await.into_iter().max().unwrap();
             disk.state().acknowledged = last;
