@@ -22,6 +22,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use open::OpenError;
+
 use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
