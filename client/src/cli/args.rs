@@ -1,0 +1,313 @@
+//! Args: the command line of `shoal`, as it is typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use common::redundancy::Redundancy;
+use common::telemetry::LogFormat;
+
+use super::exit;
+
+/// An end-to-end-encrypted file store on machines of your own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "shoal",
+    version,
+    max_term_width = 100,
+    after_help = exit::help(),
+    after_long_help = format!("Remote paths are written in full, /like/this; - is standard input or output.\n\n{}", exit::help()),
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub struct Global {
+    /// Folder with this device's keys [default: the platform's config folder]
+    #[arg(long, env = "SHOAL_HOME", value_name = "DIR", global = true)]
+    pub home: Option<PathBuf>,
+
+    /// Where the directory is reached, if not where it was [may be given several times]
+    #[arg(long, env = "SHOAL_DIRECTORY", value_name = "HOST:PORT", value_delimiter = ',', global = true)]
+    pub directory: Vec<String>,
+
+    /// Answer in JSON: one object, or one a line
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Only answers and errors: no progress, no notes
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+
+    /// Say on stderr what is done; twice for every request
+    #[arg(long, short, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+
+    /// How log lines on stderr look: text or json
+    #[arg(long, env = "SHOAL_LOG_FORMAT", value_name = "FORMAT", default_value_t, global = true)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Join(Join),
+    Put(Put),
+    Get(Get),
+    Cat(Cat),
+    Ls(Ls),
+    Stat(Stat),
+    Mkdir(Mkdir),
+    Mv(Mv),
+    Cp(Cp),
+    Rm(Rm),
+    Status(Status),
+}
+
+/// Make this device part of a cluster
+///
+/// The first device of an account makes its master key and shows it once, as a recovery phrase of 24 words: without it and
+/// without the device, nobody can read the files again. A further device takes the phrase with --recover.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal join shoal1...                          # first device: prints the recovery phrase
+  shoal join --recover shoal1... < phrase.txt   # another device of the same account")]
+pub struct Join {
+    /// The line that `shoal-directory ticket --role client` printed; - to read it from standard input
+    #[arg(value_name = "TICKET")]
+    pub ticket: OsString,
+
+    /// Read the account's recovery phrase from standard input
+    #[arg(long)]
+    pub recover: bool,
+}
+
+/// Store files
+///
+/// Into DEST when it is a folder, ends with a slash, or there are several sources; else DEST is the new name. What has the
+/// name already gets a new version.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal put notes.txt /notes.txt
+  shoal put -r photos /             # to /photos, with times, modes, links and empty folders
+  pg_dump db | shoal put - /db.sql
+  shoal put film.mkv /films/ --redundancy 4/6")]
+pub struct Put {
+    /// Local files and folders; - is standard input
+    #[arg(value_name = "SRC", required = true, num_args = 1..)]
+    pub sources: Vec<OsString>,
+
+    /// Remote folder, or the new remote path
+    #[arg(value_name = "DEST")]
+    pub dest: OsString,
+
+    /// Folders with all that is in them
+    #[arg(long, short)]
+    pub recursive: bool,
+
+    /// Any k of n shards will do: 1/3 is three copies, 4/6 survives two losses at 1.5x [default: the cluster's]
+    #[arg(long, env = "SHOAL_REDUNDANCY", value_name = "K/N")]
+    pub redundancy: Option<Redundancy>,
+}
+
+/// Fetch files
+///
+/// Into DEST when it is a folder, ends with a slash, or there are several sources; else DEST is the new name. A file appears
+/// at its destination whole or not at all.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal get /notes.txt .
+  shoal get -r /photos backup/
+  shoal get /db.sql - | psql db")]
+pub struct Get {
+    /// Remote files and folders
+    #[arg(value_name = "SRC", required = true, num_args = 1..)]
+    pub sources: Vec<OsString>,
+
+    /// Local folder, the new local path, or - for standard output
+    #[arg(value_name = "DEST")]
+    pub dest: OsString,
+
+    /// Folders with all that is in them
+    #[arg(long, short)]
+    pub recursive: bool,
+
+    /// Write to standard output even if it is a terminal
+    #[arg(long)]
+    pub force: bool,
+
+    /// Do not wait until the files would survive a power cut
+    #[arg(long)]
+    pub no_sync: bool,
+}
+
+/// Write a file's content to standard output
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  shoal cat /notes.txt | less")]
+pub struct Cat {
+    /// Remote file
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<OsString>,
+
+    /// Write binary content even to a terminal
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// List a folder, or show a file
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal ls /photos
+  shoal ls -lr --json / | jq .path")]
+pub struct Ls {
+    /// Remote path
+    #[arg(value_name = "PATH", default_value = "/")]
+    pub path: OsString,
+
+    /// With mode, size and time
+    #[arg(long, short)]
+    pub long: bool,
+
+    /// With all that is below
+    #[arg(long, short)]
+    pub recursive: bool,
+}
+
+/// Show all that is known of a file or folder
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  shoal stat /notes.txt")]
+pub struct Stat {
+    /// Remote path
+    #[arg(value_name = "PATH")]
+    pub path: OsString,
+}
+
+/// Make a folder
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  shoal mkdir -p /photos/2026/summer")]
+pub struct Mkdir {
+    /// Remote path
+    #[arg(value_name = "PATH")]
+    pub path: OsString,
+
+    /// Those above it too, and no error when it is there
+    #[arg(long, short)]
+    pub parents: bool,
+}
+
+/// Move or rename a file or folder: one write, however much is in it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal mv /draft.txt /final.txt
+  shoal mv /photos /archive      # into /archive when that is a folder")]
+pub struct Mv {
+    /// Remote path
+    #[arg(value_name = "FROM")]
+    pub from: OsString,
+
+    /// Remote folder, or the new remote path
+    #[arg(value_name = "TO")]
+    pub to: OsString,
+}
+
+/// Copy a file or folder: no data is sent
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal cp /notes.txt /notes-2.txt
+  shoal cp -r /photos /photos-before")]
+pub struct Cp {
+    /// Remote path
+    #[arg(value_name = "FROM")]
+    pub from: OsString,
+
+    /// Remote folder, or the new remote path
+    #[arg(value_name = "TO")]
+    pub to: OsString,
+
+    /// A folder with all that is in it
+    #[arg(long, short)]
+    pub recursive: bool,
+}
+
+/// Take a file or folder out of the tree; history keeps it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal rm /notes.txt
+  shoal rm -r /photos")]
+pub struct Rm {
+    /// Remote path
+    #[arg(value_name = "PATH")]
+    pub path: OsString,
+
+    /// A folder with all that is in it
+    #[arg(long, short)]
+    pub recursive: bool,
+}
+
+/// Show peers, free space, redundancy and what is degraded
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  shoal status --json | jq .degraded")]
+pub struct Status {}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("shoal").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn several_sources_and_one_destination_are_told_apart() {
+        let Command::Put(put) = parse("put -r a b - /dest --redundancy 4/6 --json").unwrap().command else {
+            panic!("not a put");
+        };
+        assert_eq!(put.sources, ["a", "b", "-"]);
+        assert_eq!((put.dest, put.recursive), ("/dest".into(), true));
+        assert_eq!(put.redundancy.unwrap().to_string(), "4/6");
+        let Command::Get(get) = parse("get /a -").unwrap().command else { panic!("not a get") };
+        assert_eq!((get.sources, get.dest), (vec!["/a".into()], "-".into()));
+    }
+
+    #[test]
+    fn what_is_incomplete_or_unknown_is_a_usage_error() {
+        for line in ["", "put", "put a", "get /a", "mv /a", "put a /b --redundancy 4/3", "ls --nonsense", "frobnicate"] {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_command_has_a_help_with_an_example_and_every_option_a_text() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(command.get_about().is_some(), "{name}");
+            if name != "help" {
+                assert!(command.get_after_help().unwrap().to_string().contains(&format!("shoal {name}")), "{name}");
+            }
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{name} {}", argument.get_id());
+            }
+        }
+        let help = Cli::command().render_help().to_string();
+        for text in ["SHOAL_HOME", "SHOAL_DIRECTORY", "130  interrupted"] {
+            assert!(help.contains(text), "{text} is missing in:\n{help}");
+        }
+    }
+}

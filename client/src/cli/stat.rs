@@ -1,0 +1,26 @@
+//! `shoal stat`: all that is known of a file or folder.
+
+use super::Outcome;
+use super::args::Stat;
+use super::context::Context;
+use super::entry;
+use super::exit::Exit;
+use crate::folder;
+use crate::names::RemotePath;
+
+pub(super) async fn run(context: &mut Context, args: Stat) -> Outcome {
+    let path = RemotePath::from_os(&args.path)?;
+    let session = context.session().await?;
+    let resolved = folder::resolve(&session, &path).await?;
+    let entry = resolved.target(&path)?;
+    if context.output.is_json() {
+        let object = entry.map_or_else(|| entry::root_object(session.root()), |entry| entry::object(&path, entry));
+        context.output.object(&object)?;
+        return Ok(Exit::Ok);
+    }
+    let facts = entry.map_or_else(|| entry::root_facts(session.root()), |entry| entry::facts(&path, entry));
+    for (key, value) in facts {
+        context.output.line(format_args!("{key:>12}: {value}"))?;
+    }
+    Ok(Exit::Ok)
+}

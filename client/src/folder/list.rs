@@ -1,0 +1,49 @@
+//! List: a folder's entries, page by page, in the order of their tokens.
+
+use common::id::{NameToken, NodeId};
+use common::proto::directory::List;
+
+use super::{Entry, FolderError};
+use crate::session::Session;
+
+/// A listing under way; memory for one page.
+pub struct Listing<'a> {
+    session: &'a Session,
+    folder: NodeId,
+    after: Option<NameToken>,
+    done: bool,
+}
+
+impl<'a> Listing<'a> {
+    #[must_use]
+    pub fn new(session: &'a Session, folder: NodeId) -> Self {
+        Self { session, folder, after: None, done: false }
+    }
+
+    /// The next page; `None` after the last one.
+    ///
+    /// # Errors
+    /// When the directory cannot be asked, or what it says does not belong there.
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Entry>>, FolderError> {
+        if self.done {
+            return Ok(None);
+        }
+        let listing = self.session.call_directory(&List { folder: self.folder, after: self.after }).await?;
+        if listing.more && listing.entries.is_empty() {
+            return Err(FolderError::Misbehaved { what: "an empty page of a listing that goes on" });
+        }
+        self.done = !listing.more;
+        let mut page = Vec::with_capacity(listing.entries.len());
+        for view in listing.entries {
+            if view.folder != self.folder {
+                return Err(FolderError::Misbehaved { what: "an entry of another folder" });
+            }
+            if self.after.is_some_and(|after| view.token <= after) {
+                return Err(FolderError::Misbehaved { what: "a listing out of order" });
+            }
+            self.after = Some(view.token);
+            page.push(Entry::open(self.session, view)?);
+        }
+        Ok(Some(page))
+    }
+}

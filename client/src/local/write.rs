@@ -1,0 +1,231 @@
+//! Write: a file that appears at its destination whole, with its mode and time, or not at all.
+//!
+//! Content goes to a file `.NAME.shoal-XXXXXXXX` beside the destination, mode 0600, and is renamed when it is complete and (by
+//! default) synced. Dropped before that, by an error or by a cancelled command, the temporary file is gone.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, FileTimes, OpenOptions, Permissions};
+use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::LocalError;
+use super::place::PlacedFolder;
+use super::walk::Links;
+use crate::meta::Mtime;
+
+/// What a local file system takes for a name, on all that are common.
+const LOCAL_NAME_BYTES: usize = 255;
+
+/// Whether a finished download must survive a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    #[default]
+    Synced,
+    /// As soon as the system gets to it.
+    Relaxed,
+}
+
+/// A file on its way to its destination.
+#[derive(Debug)]
+pub struct Download {
+    file: File,
+    temporary: PathBuf,
+    destination: PathBuf,
+    finished: bool,
+    /// Keeps the folder's own attributes from being set before this file is in it.
+    _within: Option<Arc<PlacedFolder>>,
+}
+
+impl Download {
+    /// Opens the temporary file. With [`Links::Follow`] a link at the destination stays, and what it points to is replaced.
+    ///
+    /// # Errors
+    /// [`LocalError::IsAFolder`], [`LocalError::Special`] for a device or pipe at the destination (those are to be written to,
+    /// never replaced), [`LocalError::NoFolder`], or what the file system says.
+    pub fn create(destination: &Path, links: Links, within: Option<Arc<PlacedFolder>>) -> Result<Self, LocalError> {
+        let destination = match links {
+            Links::Follow => std::fs::canonicalize(destination).unwrap_or_else(|_| destination.to_owned()),
+            Links::Keep => destination.to_owned(),
+        };
+        refuse_irreplaceable(&destination)?;
+        loop {
+            let temporary = temporary_beside(&destination);
+            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
+                Ok(file) => return Ok(Self { file, temporary, destination, finished: false, _within: within }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    return Err(LocalError::NoFolder { path: folder_of(&destination).to_owned() });
+                }
+                Err(error) => return Err(LocalError::io("create", &destination)(error)),
+            }
+        }
+    }
+
+    /// Writes at an offset; different parts may be written in any order, also from several threads.
+    ///
+    /// # Errors
+    /// [`LocalError::DiskFull`], or what the file system says.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), LocalError> {
+        self.file.write_all_at(bytes, offset).map_err(LocalError::io("write", &self.destination))
+    }
+
+    /// Claims the room before it is needed, so that a full disk is found at once. Where a file system cannot, nothing happens.
+    ///
+    /// # Errors
+    /// [`LocalError::DiskFull`].
+    pub fn reserve(&self, len: u64) -> Result<(), LocalError> {
+        if len == 0 {
+            return Ok(());
+        }
+        match rustix::fs::fallocate(&self.file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, len) {
+            Err(error @ (rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT)) => {
+                Err(LocalError::io("reserve room for", &self.destination)(error.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[must_use]
+    pub fn destination(&self) -> &Path {
+        &self.destination
+    }
+
+    /// Sets mode and time and gives the file its name. Only the permission bits of the mode are taken, never set-id bits.
+    ///
+    /// # Errors
+    /// What the file system says; the temporary file is gone then.
+    pub fn finish(mut self, mode: u32, modified: Mtime, durability: Durability) -> Result<(), LocalError> {
+        let failed = |action| LocalError::io(action, &self.destination);
+        self.file.set_permissions(Permissions::from_mode(mode & 0o777)).map_err(failed("set the mode of"))?;
+        if let Some(time) = modified.to_system() {
+            self.file.set_times(FileTimes::new().set_modified(time)).map_err(failed("set the time of"))?;
+        }
+        if durability == Durability::Synced {
+            self.file.sync_all().map_err(failed("sync"))?;
+        }
+        std::fs::rename(&self.temporary, &self.destination).map_err(failed("rename into"))?;
+        self.finished = true;
+        if durability == Durability::Synced {
+            File::open(folder_of(&self.destination))
+                .and_then(|folder| folder.sync_all())
+                .map_err(LocalError::io("sync the folder of", &self.destination))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        if !self.finished {
+            std::fs::remove_file(&self.temporary).ok(); // best effort: there is nobody left to tell
+        }
+    }
+}
+
+/// Refuses a destination that a rename must not replace.
+pub(super) fn refuse_irreplaceable(destination: &Path) -> Result<(), LocalError> {
+    let Ok(metadata) = destination.symlink_metadata() else { return Ok(()) };
+    let kind = metadata.file_type();
+    if kind.is_dir() {
+        return Err(LocalError::IsAFolder { path: destination.to_owned() });
+    }
+    if kind.is_block_device() || kind.is_char_device() || kind.is_fifo() || kind.is_socket() {
+        return Err(LocalError::Special { path: destination.to_owned(), kind: "device, pipe or socket" });
+    }
+    Ok(())
+}
+
+/// `.NAME.shoal-XXXXXXXX` beside the destination; a long name is cut.
+pub(super) fn temporary_beside(destination: &Path) -> PathBuf {
+    let mut random = [0; 4];
+    getrandom::fill(&mut random).unwrap_or_default(); // a name that is taken is tried again
+    let suffix = format!(".shoal-{:08x}", u32::from_le_bytes(random));
+    let name = destination.file_name().unwrap_or(OsStr::new("file")).as_bytes();
+    let room = LOCAL_NAME_BYTES - 1 - suffix.len();
+    let mut bytes = vec![b'.'];
+    bytes.extend(name.iter().take(room));
+    bytes.extend_from_slice(suffix.as_bytes());
+    destination.with_file_name(OsString::from_vec(bytes))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+    use crate::local::walk::mtime_of;
+
+    const TIME: Mtime = Mtime { seconds: -86_400, nanos: 5 };
+
+    fn left(folder: &Path) -> usize {
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    #[test]
+    fn it_appears_whole_with_mode_and_time_and_without_set_id_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "old").unwrap();
+        let download = Download::create(&path, Links::Keep, None).unwrap();
+        download.reserve(8).unwrap();
+        download.write_at(b"tail", 4).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        download.write_at(b"head", 0).unwrap();
+        download.finish(0o4751, TIME, Durability::Synced).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"headtail");
+        let metadata = path.metadata().unwrap();
+        assert_eq!((metadata.mode() & 0o7777, mtime_of(&metadata)), (0o751, TIME));
+        assert_eq!(left(folder.path()), 1);
+    }
+
+    #[test]
+    fn dropped_before_its_end_it_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let download = Download::create(&folder.path().join("file"), Links::Keep, None).unwrap();
+        download.write_at(b"half", 0).unwrap();
+        assert_eq!(left(folder.path()), 1);
+        drop(download);
+        assert_eq!(left(folder.path()), 0);
+    }
+
+    #[test]
+    fn folders_devices_and_missing_folders_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let create = |path: &Path| Download::create(path, Links::Follow, None).unwrap_err();
+        assert!(matches!(create(folder.path()), LocalError::IsAFolder { .. }));
+        assert!(matches!(create(Path::new("/dev/null")), LocalError::Special { .. }));
+        assert!(matches!(create(&folder.path().join("no/file")), LocalError::NoFolder { .. }));
+    }
+
+    #[test]
+    fn a_link_is_followed_or_replaced_as_asked() {
+        for (links, kept) in [(Links::Follow, true), (Links::Keep, false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+            std::fs::write(&real, "old").unwrap();
+            symlink("real", &link).unwrap();
+            let download = Download::create(&link, links, None).unwrap();
+            download.write_at(b"new", 0).unwrap();
+            download.finish(0o600, TIME, Durability::Relaxed).unwrap();
+            assert_eq!(std::fs::read(&link).unwrap(), b"new");
+            assert_eq!(link.symlink_metadata().unwrap().is_symlink(), kept);
+            assert_eq!(std::fs::read(&real).unwrap() == b"new", kept);
+        }
+    }
+
+    #[test]
+    fn the_longest_name_has_a_temporary_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("n".repeat(LOCAL_NAME_BYTES));
+        let download = Download::create(&path, Links::Keep, None).unwrap();
+        download.finish(0o644, TIME, Durability::Relaxed).unwrap();
+        assert!(path.exists());
+    }
+}

@@ -1,0 +1,191 @@
+//! Directory: the way to the directory, with patience; and what the session takes from the device's home.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use common::disk;
+use common::identity::role::{directory_name, validity};
+use common::identity::{Credentials, PrivateKey, Trust, certificate};
+use common::limits::ADDRESSES;
+use common::proto::directory::{Hello, Welcome};
+use common::proto::parts::Label;
+use common::proto::refusal::Retry;
+use common::proto::{Refusal, Request};
+use common::time::Clock;
+use common::transport::pool::Backoff;
+use common::transport::{CallError, Dialler, Endpoint, EndpointOptions, Link};
+use rustls_pki_types::CertificateDer;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+use super::{FIRST_CONTACT, SessionError, SessionOptions};
+use crate::keystore::{Home, HomeError};
+
+/// One try, once connected: above the longest that a directory may think about a page of anything.
+const ANSWER: Duration = Duration::from_secs(30);
+/// Silence that the user is told about.
+const WAITING: Duration = Duration::from_secs(3);
+/// Holds the highest generation that this device has seen, as decimal text.
+const GENERATION_FILE: &str = "generation";
+
+pub(super) struct Directory {
+    link: Link,
+    /// Where it was when this device joined, or where the user says it is.
+    base: Vec<String>,
+    /// The user's word is final.
+    fixed: bool,
+    quiet: bool,
+    waiting: AtomicBool,
+}
+
+impl Directory {
+    pub(super) fn new(endpoint: Endpoint, dialler: Dialler, home: &Home, options: &SessionOptions) -> Self {
+        let fixed = !options.directory.is_empty();
+        let mut base = if fixed { options.directory.clone() } else { home.device.directory.clone() };
+        base.truncate(ADDRESSES);
+        let link = Link::new(endpoint, dialler, directory_name(home.device.cluster), base.clone());
+        Self { link, base, fixed, quiet: options.quiet, waiting: AtomicBool::new(false) }
+    }
+
+    /// Where the map says that it is now comes first, where it was second.
+    pub(super) fn follow(&self, now: &[String]) {
+        if self.fixed || now.is_empty() {
+            return;
+        }
+        let mut addresses = now.to_vec();
+        addresses.extend(self.base.iter().filter(|address| !now.contains(address)).cloned());
+        addresses.truncate(ADDRESSES);
+        self.link.set_addresses(addresses);
+    }
+
+    pub(super) async fn greet(&self, generation: u64) -> Result<Welcome, SessionError> {
+        let program = concat!("shoal ", env!("CARGO_PKG_VERSION"));
+        let program = Label::try_from(program).unwrap_or_default();
+        let welcomed = self.call(&Hello { program, generation }, FIRST_CONTACT).await;
+        welcomed.map_err(|error| match error.refusal() {
+            Some(Refusal::OldGeneration { given, known }) => {
+                // Whichever of the two numbers it calls its own, the directory's is the lower one.
+                SessionError::OldGeneration { given: *given.min(known), known: *given.max(known) }
+            }
+            _ => error,
+        })
+    }
+
+    /// Asks until there is an answer, a refusal that time does not mend, or `limit` is over.
+    pub(super) async fn call<R: Request>(&self, request: &R, limit: Duration) -> Result<R::Response, SessionError> {
+        let begun = Instant::now();
+        let deadline = begun + limit;
+        let mut backoff = Backoff::default();
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match self.link.call_once(request, Vec::new(), left.min(ANSWER)).await {
+                Ok((answer, _)) => {
+                    self.answered();
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            if !may_be_mended(&error) {
+                return Err(self.failed(R::NAME, limit, error));
+            }
+            let pause = backoff.pause().max(Backoff::FIRST);
+            if Instant::now() + pause >= deadline {
+                return Err(self.failed(R::NAME, limit, error));
+            }
+            if begun.elapsed() >= WAITING && limit > FIRST_CONTACT {
+                self.say_waiting();
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Asks once.
+    pub(super) async fn try_once<R: Request>(&self, request: &R) -> Result<R::Response, SessionError> {
+        match self.link.call_once(request, Vec::new(), ANSWER).await {
+            Ok((answer, _)) => Ok(answer),
+            Err(source) => Err(self.failed(R::NAME, ANSWER, source)),
+        }
+    }
+
+    fn failed(&self, request: &'static str, after: Duration, source: CallError) -> SessionError {
+        match source {
+            CallError::Unreachable { addresses, source: Some(source) } => {
+                let source = CallError::Unreachable { addresses: addresses.clone(), source: Some(source) };
+                SessionError::Unreachable { addresses, after, source }
+            }
+            CallError::Unreachable { addresses, source: None } => {
+                let source = CallError::TimedOut { what: "the handshake", after };
+                SessionError::Unreachable { addresses, after, source }
+            }
+            source @ (CallError::Disconnected(_) | CallError::TimedOut { .. } | CallError::Unresolved { .. }) => {
+                SessionError::Unreachable { addresses: self.base.join(", "), after, source }
+            }
+            source => SessionError::Directory { request, source },
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "whoever waits should know for what")]
+    fn say_waiting(&self) {
+        if !self.waiting.swap(true, Ordering::Relaxed) && !self.quiet {
+            eprintln!("shoal: waiting for the directory");
+        }
+    }
+
+    #[expect(clippy::print_stderr, reason = "whoever waited should know that it goes on")]
+    fn answered(&self) {
+        if self.waiting.swap(false, Ordering::Relaxed) && !self.quiet {
+            eprintln!("shoal: the directory is back");
+        }
+    }
+}
+
+/// A conflict is for whoever asked: the same request would meet it again.
+fn may_be_mended(error: &CallError) -> bool {
+    !matches!(error, CallError::Refused(Refusal::Conflict)) && error.retry() == Retry::Later
+}
+
+pub(super) async fn open_home(path: PathBuf) -> Result<Home, SessionError> {
+    let shown = path.clone();
+    let opened = tokio::task::spawn_blocking(move || Home::open(&path)).await;
+    Ok(opened.unwrap_or(Err(HomeError::Damaged { path: shown }))?)
+}
+
+pub(super) fn key_of(home: &Home) -> Result<PrivateKey, SessionError> {
+    PrivateKey::from_pkcs8(&home.credentials.private_key).map_err(SessionError::Key)
+}
+
+pub(super) fn endpoint() -> Result<Endpoint, SessionError> {
+    Ok(Endpoint::bind_any(EndpointOptions::client())?)
+}
+
+pub(super) fn dialler(endpoint: &Endpoint, home: &Home, own: &Credentials) -> Result<Dialler, SessionError> {
+    let authority = CertificateDer::from(home.credentials.authority.clone());
+    let trust = Trust::new(authority, Clock::System)?;
+    Ok(endpoint.dialler(trust.client(own)?)?)
+}
+
+/// Whether less than two thirds of the certificate's time are left.
+pub(super) fn should_renew(home: &Home) -> bool {
+    let shown = CertificateDer::from(home.credentials.certificate.clone());
+    let Ok((from, until)) = validity(&shown) else { return false };
+    let left = until.since(Clock::System.now());
+    left < until.since(from).mul_f64(2.0 / 3.0) || left < certificate::RENEW_BEFORE
+}
+
+/// The highest generation seen; 0 before the first contact.
+pub(super) fn known_generation(home: &Home) -> u64 {
+    let bytes = disk::read_small(&home.path.join(GENERATION_FILE)).unwrap_or_default();
+    std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Two commands at once may write the lower number last; then the check is weaker by that much, and never wrong.
+pub(super) fn remember_generation(home: &Home, known: u64, seen: u64) {
+    if seen <= known {
+        return;
+    }
+    let path = home.path.join(GENERATION_FILE);
+    if let Err(error) = disk::replace_durably(&path, format!("{seen}\n").as_bytes()) {
+        warn!(%error, "the directory's generation was not remembered");
+    }
+}

@@ -1,0 +1,124 @@
+//! Enroll: from a ticket to an identity.
+//!
+//! The ticket pins the authority, so what answers is the right directory or nothing is sent. The proof of the ticket's secret is
+//! bound to this TLS session and this key: whoever listens can use it nowhere.
+
+use std::time::Duration;
+
+use common::identity::certificate::fingerprint;
+use common::identity::enrolment::proof;
+use common::identity::{CertificateError, PrivateKey, TrustError, trust};
+use common::proto::enroll::{Enroll, Enrolled};
+use common::proto::parts::{Der, Label};
+use common::ticket::Ticket;
+use common::time::Clock;
+use common::transport::{BindError, CallError, Connection, Dialler, Endpoint, EndpointOptions, call};
+use rustls_pki_types::CertificateDer;
+use tokio::time::timeout;
+
+/// For the one request, once connected.
+const ANSWER: Duration = Duration::from_secs(10);
+const RESOLVE: Duration = Duration::from_secs(5);
+
+/// Why a ticket did not become an identity.
+#[derive(Debug, thiserror::Error)]
+pub enum EnrollError {
+    #[error("cannot make a key")]
+    Key(#[from] CertificateError),
+    #[error("TLS cannot be set up")]
+    Trust(#[from] TrustError),
+    #[error("no connection can be made from this machine")]
+    Bind(#[from] BindError),
+    #[error("no directory answers at {addresses}")]
+    Unreachable {
+        addresses: String,
+        #[source]
+        source: Option<CallError>,
+    },
+    #[error("the directory did not take the ticket")]
+    Refused(#[source] CallError),
+    #[error("the directory's answer does not fit the ticket: {what}")]
+    Misbehaved { what: &'static str },
+}
+
+/// A new identity: what the directory said, and what it never sees.
+pub struct NewIdentity {
+    pub enrolled: Enrolled,
+    pub key: PrivateKey,
+    /// The cluster's authority, with the fingerprint of the ticket.
+    pub authority: CertificateDer<'static>,
+}
+
+/// Joins with a ticket, at the ticket's addresses or at others.
+///
+/// # Errors
+/// See [`EnrollError`]. The ticket's use is spent only when this succeeds, or when the answer was lost on its way.
+pub async fn enroll(
+    ticket: &Ticket,
+    addresses: &[String],
+    label: Label,
+    key_check: Option<[u8; 32]>,
+) -> Result<NewIdentity, EnrollError> {
+    let key = PrivateKey::generate()?;
+    let signing_request = key.signing_request()?;
+    let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
+    let dialler = endpoint.dialler(trust::joiner(ticket.authority_fingerprint(), Clock::System)?)?;
+    let addresses = if addresses.is_empty() { ticket.addresses() } else { addresses };
+    let connection = reach(&endpoint, &dialler, addresses, &ticket.server_name()).await?;
+    let authority = connection
+        .shown()
+        .into_iter()
+        .find(|certificate| fingerprint(certificate) == ticket.authority_fingerprint())
+        .ok_or(EnrollError::Misbehaved { what: "the authority's certificate is missing" })?;
+    let exporter = connection.enrolment_exporter().map_err(EnrollError::Refused)?;
+    let request = Enroll {
+        ticket: ticket.id(),
+        proof: proof(&ticket.verifier(), &exporter, &signing_request),
+        request: Der::try_from(signing_request)
+            .map_err(|_| EnrollError::Misbehaved { what: "the signing request is too long" })?,
+        label,
+        key_check,
+    };
+    let answer = call(&connection, &request, Vec::new(), ANSWER).await;
+    connection.close();
+    endpoint.close().await;
+    let (enrolled, _) = answer.map_err(EnrollError::Refused)?;
+    if enrolled.cluster != ticket.cluster() {
+        return Err(EnrollError::Misbehaved { what: "it is of another cluster" });
+    }
+    Ok(NewIdentity { enrolled, key, authority })
+}
+
+/// The first address that answers. What is wrong with trust says more than silence elsewhere.
+async fn reach(
+    endpoint: &Endpoint,
+    dialler: &Dialler,
+    addresses: &[String],
+    name: &str,
+) -> Result<Connection, EnrollError> {
+    let mut worst = None;
+    for address in addresses {
+        let unresolved = |source| CallError::Unresolved { host: address.clone(), source };
+        let found = match timeout(RESOLVE, tokio::net::lookup_host(address.as_str())).await {
+            Ok(Ok(found)) => found.take(4).collect::<Vec<_>>(),
+            Ok(Err(source)) => {
+                worst.get_or_insert(unresolved(source));
+                continue;
+            }
+            Err(_) => {
+                worst.get_or_insert(unresolved(std::io::ErrorKind::TimedOut.into()));
+                continue;
+            }
+        };
+        for place in found {
+            match endpoint.dial(dialler, place, name).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if worst.as_ref().is_none_or(|known: &CallError| known.handshake().is_none()) => {
+                    worst = Some(error);
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    Err(EnrollError::Unreachable { addresses: addresses.join(", "), source: worst })
+}

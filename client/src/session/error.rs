@@ -1,0 +1,62 @@
+//! Error: why there is no session, or no answer.
+
+use std::time::Duration;
+
+use common::id::{ClusterId, PeerId};
+use common::identity::{CertificateError, TrustError};
+use common::transport::{BindError, CallError};
+
+use super::map::MapError;
+use crate::keystore::HomeError;
+
+/// What can be wrong with the way to the cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(transparent)]
+    Home(#[from] HomeError),
+    #[error("the key in this device's home cannot be used")]
+    Key(#[source] CertificateError),
+    #[error("the certificates in this device's home cannot be used")]
+    Trust(#[from] TrustError),
+    #[error("no connection can be made from this machine")]
+    Bind(#[from] BindError),
+    #[error("the directory cannot be reached at {addresses}; tried for {after:?}")]
+    Unreachable {
+        addresses: String,
+        after: Duration,
+        #[source]
+        source: CallError,
+    },
+    #[error("the directory did not answer {request}")]
+    Directory {
+        request: &'static str,
+        #[source]
+        source: CallError,
+    },
+    #[error("the directory is of cluster {found}, and this device of {expected}")]
+    OtherCluster { expected: ClusterId, found: ClusterId },
+    #[error("the directory knows this device under another account")]
+    OtherAccount,
+    #[error("this account is used with another master key than this device's")]
+    OtherKey,
+    #[error(
+        "the directory is of generation {given}, and this device has seen {known}: it was restored from an old copy and has \
+         forgotten what came after"
+    )]
+    OldGeneration { given: u64, known: u64 },
+    #[error("the directory's cluster map cannot be believed")]
+    Map(#[from] MapError),
+    #[error("peer {} is not in the cluster map", peer.short())]
+    UnknownPeer { peer: PeerId },
+}
+
+impl SessionError {
+    /// The directory's own word, when it refused.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&common::proto::Refusal> {
+        match self {
+            Self::Directory { source: CallError::Refused(refusal), .. } => Some(refusal),
+            _ => None,
+        }
+    }
+}

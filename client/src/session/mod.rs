@@ -1,0 +1,327 @@
+//! Session: one device at work in its cluster: who it is, the way to the directory and to every peer, and the newest map.
+//!
+//! Guarantees: whoever is talked to has proven to be of this cluster; a map is believed only when signed, and replaced only by a
+//! newer one; a directory that has forgotten what this device has seen is refused. Connections come back by themselves.
+//!
+//! A request to the directory is tried again until it is answered or the [patience](PATIENCE) is over, so each must be one that
+//! may arrive twice: those that change something carry a request id.
+
+mod directory;
+pub mod enroll;
+mod error;
+mod map;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use common::id::{AccountId, ClusterId, DeviceId, NodeId, PeerId};
+use common::identity::role::peer_name;
+use common::identity::{Credentials, StatementPublic};
+use common::limits::ADDRESSES;
+use common::map::ClusterMap;
+use common::proto::Request;
+use common::proto::directory::{GetMap, Renew, Welcome};
+use common::proto::parts::{Addresses, Der};
+use common::redundancy::Redundancy;
+use common::transport::{Dialler, Endpoint, Link};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tracing::{debug, warn};
+
+use crate::keys::Keys;
+use crate::keystore::Home;
+
+pub use error::SessionError;
+pub use map::MapError;
+
+use directory::Directory;
+use map::MapKeeper;
+
+/// How long the first request may take: whoever starts a command should soon know that nobody answers.
+pub const FIRST_CONTACT: Duration = Duration::from_secs(10);
+/// How long a request may take later on: a directory that is restarted in the middle of a transfer is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+/// Between two looks for a newer map, when nothing calls for one sooner.
+const MAP_EVERY: Duration = Duration::from_secs(10);
+/// Two looks for a newer map are at least so far apart, however many call for one.
+const MAP_PAUSE: Duration = Duration::from_millis(250);
+
+/// How a session is opened.
+#[derive(Debug, Clone, Default)]
+pub struct SessionOptions {
+    /// Where the directory is reached, in place of where it was when this device joined.
+    pub directory: Vec<String>,
+    /// Whether a word on stderr about waiting is unwanted.
+    pub quiet: bool,
+}
+
+/// A handle that is cheap to clone.
+#[derive(Clone)]
+pub struct Session(Arc<Inner>);
+
+struct Inner {
+    cluster: ClusterId,
+    account: AccountId,
+    account_name: String,
+    device: DeviceId,
+    root: NodeId,
+    redundancy: Redundancy,
+    keys: Arc<Keys>,
+    endpoint: Endpoint,
+    dialler: Dialler,
+    directory: Directory,
+    maps: MapKeeper,
+    look_for_map: Notify,
+    peers: Mutex<HashMap<PeerId, Link>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Session of {} in {}", self.0.device.short(), self.0.cluster.short())
+    }
+}
+
+impl Session {
+    /// Opens the device's home and greets the directory.
+    ///
+    /// # Errors
+    /// When this device has not joined, its home cannot be used, nobody answers within [`FIRST_CONTACT`], or who answers is not to
+    /// be believed.
+    pub async fn open(path: PathBuf, options: SessionOptions) -> Result<Self, SessionError> {
+        let home = directory::open_home(path).await?;
+        let key = directory::key_of(&home)?;
+        let own = Credentials::new(vec![home.credentials.certificate.clone().into()], &key)?;
+        let endpoint = directory::endpoint()?;
+        let dialler = directory::dialler(&endpoint, &home, &own)?;
+        let reached = Directory::new(endpoint.clone(), dialler.clone(), &home, &options);
+        let known = directory::known_generation(&home);
+        let welcome = reached.greet(known).await?;
+        let maps = check_welcome(&home, &welcome, known)?;
+        directory::remember_generation(&home, known, welcome.generation);
+        warn_of_skew(&welcome);
+        let session = Self(Arc::new(Inner {
+            cluster: home.device.cluster,
+            account: home.device.account,
+            account_name: home.device.account_name.clone(),
+            device: home.device.device,
+            root: home.device.root,
+            redundancy: welcome.redundancy,
+            keys: Arc::new(home.master.derive()),
+            endpoint,
+            dialler,
+            directory: reached,
+            maps,
+            look_for_map: Notify::new(),
+            peers: Mutex::default(),
+            tasks: Mutex::default(),
+        }));
+        session.follow_directory();
+        session.start(home, own, key);
+        Ok(session)
+    }
+
+    #[must_use]
+    pub fn cluster(&self) -> ClusterId {
+        self.0.cluster
+    }
+
+    #[must_use]
+    pub fn account(&self) -> AccountId {
+        self.0.account
+    }
+
+    #[must_use]
+    pub fn account_name(&self) -> &str {
+        &self.0.account_name
+    }
+
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.0.device
+    }
+
+    /// The account's root folder.
+    #[must_use]
+    pub fn root(&self) -> NodeId {
+        self.0.root
+    }
+
+    #[must_use]
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.0.keys
+    }
+
+    /// What a put uses that names none.
+    #[must_use]
+    pub fn redundancy(&self) -> Redundancy {
+        self.0.redundancy
+    }
+
+    /// The newest cluster map.
+    #[must_use]
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.0.maps.current()
+    }
+
+    /// Tells of every newer map.
+    #[must_use]
+    pub fn watch_map(&self) -> watch::Receiver<Arc<ClusterMap>> {
+        self.0.maps.watch()
+    }
+
+    /// Asks for a newer map soon: to be called when a peer does not answer. Returns at once.
+    pub fn look_for_map(&self) {
+        self.0.look_for_map.notify_one();
+    }
+
+    /// Asks the directory, and waits for it if it is away.
+    ///
+    /// # Errors
+    /// Its refusal, or that it could not be reached within [`PATIENCE`].
+    pub async fn call_directory<R: Request>(&self, request: &R) -> Result<R::Response, SessionError> {
+        self.0.directory.call(request, PATIENCE).await
+    }
+
+    /// The same with another patience: for what is done on the way out.
+    ///
+    /// # Errors
+    /// As [`call_directory`](Self::call_directory).
+    pub async fn call_directory_within<R: Request>(
+        &self,
+        request: &R,
+        limit: Duration,
+    ) -> Result<R::Response, SessionError> {
+        self.0.directory.call(request, limit).await
+    }
+
+    /// The way to a peer; dialled at the first call, and following the peer to new addresses.
+    ///
+    /// # Errors
+    /// [`SessionError::UnknownPeer`] for one that is not in the map.
+    pub fn peer(&self, peer: PeerId) -> Result<Link, SessionError> {
+        let map = self.map();
+        let entry = map.peer(peer).ok_or(SessionError::UnknownPeer { peer })?;
+        let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let link = peers.entry(peer).or_insert_with(|| {
+            let name = peer_name(self.0.cluster, peer);
+            Link::new(self.0.endpoint.clone(), self.0.dialler.clone(), name, texts(&entry.addresses))
+        });
+        Ok(link.clone())
+    }
+
+    /// Ends all connections, so that the other ends know.
+    pub async fn close(&self) {
+        let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        tasks.shutdown().await;
+        self.0.endpoint.close().await;
+    }
+
+    fn start(&self, home: Home, own: Credentials, key: common::identity::PrivateKey) {
+        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.spawn(keep_map(Arc::downgrade(&self.0)));
+        if directory::should_renew(&home) {
+            tasks.spawn(renew(Arc::downgrade(&self.0), home, own, key));
+        }
+    }
+
+    /// Points the links to where the map says that directory and peers are now.
+    fn follow_map(&self) {
+        let map = self.map();
+        for (peer, link) in self.0.peers.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            if let Some(entry) = map.peer(*peer) {
+                link.set_addresses(texts(&entry.addresses));
+            }
+        }
+        self.follow_directory();
+    }
+
+    fn follow_directory(&self) {
+        self.0.directory.follow(&texts(&self.map().directory));
+    }
+}
+
+fn texts(addresses: &Addresses) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).take(ADDRESSES).collect()
+}
+
+fn check_welcome(home: &Home, welcome: &Welcome, known: u64) -> Result<MapKeeper, SessionError> {
+    let device = &home.device;
+    if welcome.cluster != device.cluster {
+        return Err(SessionError::OtherCluster { expected: device.cluster, found: welcome.cluster });
+    }
+    if welcome.generation < known {
+        return Err(SessionError::OldGeneration { given: welcome.generation, known });
+    }
+    let Some(account) = &welcome.account else { return Err(SessionError::OtherAccount) };
+    if account.account != device.account || account.root != device.root {
+        return Err(SessionError::OtherAccount);
+    }
+    if account.key_check.is_some_and(|check| check != home.master.key_check()) {
+        return Err(SessionError::OtherKey);
+    }
+    Ok(MapKeeper::new(device.cluster, StatementPublic(device.statement_key), &welcome.map)?)
+}
+
+fn warn_of_skew(welcome: &Welcome) {
+    const TOLERATED: Duration = Duration::from_secs(300);
+    let here = common::time::Clock::System.now();
+    let skew = here.since(welcome.now).max(welcome.now.since(here));
+    if skew > TOLERATED {
+        warn!(here = %here, directory = %welcome.now, "the clocks of this machine and of the directory differ; set them right");
+    }
+}
+
+/// Looks for newer maps until the session ends.
+async fn keep_map(session: std::sync::Weak<Inner>) {
+    loop {
+        let Some(inner) = session.upgrade() else { return };
+        tokio::select! {
+            () = inner.look_for_map.notified() => {}
+            () = tokio::time::sleep(MAP_EVERY) => {}
+        }
+        let session = Session(inner);
+        let asked = session.0.directory.try_once(&GetMap { have: session.map().epoch }).await;
+        match asked.map(|answer| answer.map.map(|signed| session.0.maps.accept(&signed))) {
+            Ok(Some(Ok(true))) => session.follow_map(),
+            Ok(Some(Ok(false)) | None) => {}
+            Ok(Some(Err(error))) => warn!(%error, "a cluster map was not believed"),
+            Err(error) => debug!(%error, "no newer map"),
+        }
+        drop(session);
+        tokio::time::sleep(MAP_PAUSE).await;
+    }
+}
+
+/// Gets a new certificate for the same key. Failing costs nothing: the old one is valid for weeks yet, and the next command
+/// tries again.
+async fn renew(
+    session: std::sync::Weak<Inner>,
+    mut home: Home,
+    own: Credentials,
+    key: common::identity::PrivateKey,
+) {
+    let Some(inner) = session.upgrade() else { return };
+    let Ok(Ok(request)) = key.signing_request().map(Der::try_from) else { return };
+    let renewed = match inner.directory.try_once(&Renew { request }).await {
+        Ok(renewed) => renewed,
+        Err(error) => return warn!(%error, "this device's certificate was not renewed"),
+    };
+    let certificate = renewed.certificate.into_inner();
+    // Believed only when it is of the same identity; it fits the key or is refused.
+    let same = Credentials::new(vec![certificate.clone().into()], &key)
+        .is_ok_and(|new| new.identity() == own.identity() && new.valid_until() > own.valid_until());
+    if !same {
+        return warn!("the directory renewed this device's certificate for somebody else; it was not taken");
+    }
+    let saved = tokio::task::spawn_blocking(move || home.replace_certificate(certificate).map(|()| home)).await;
+    match saved {
+        Ok(Ok(home)) => {
+            own.replace(vec![home.credentials.certificate.into()], &key).ok(); // it was tried above
+        }
+        Ok(Err(error)) => warn!(%error, "this device's new certificate was not saved"),
+        Err(_) => {}
+    }
+}
