@@ -1,0 +1,299 @@
+//! Fetch: one run of a sealed chunk from whoever has it, opened.
+//!
+//! Holders are tried by their state in the cluster map, then by how much is under way at each. Who does not answer within
+//! [`HEDGE`] is raced by the next; who fails or lies is passed over. When nobody is left it waits for some to return, for a while.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use common::address::ShardAddress;
+use common::erasure;
+use common::id::PeerId;
+use common::map::PeerState;
+use common::proto::parts::{Placement, ShardAt};
+use common::proto::peer::GetShard;
+use common::transport::{CallError, Link};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::{Down, DownError};
+use crate::manifest::Extent;
+use crate::seal::{IntegrityError, Verified};
+
+/// A holder that has not delivered by then is raced by the next one.
+const HEDGE: Duration = Duration::from_secs(1);
+/// A holder that has not delivered by then is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// With too few shards: how long to wait for their holders to return, before it is an error.
+const ROUNDS: [Duration; 5] = [
+    Duration::from_millis(300),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(6),
+];
+
+/// Requests under way at each peer.
+#[derive(Default)]
+pub(super) struct Load(Arc<Mutex<HashMap<PeerId, usize>>>);
+
+/// Counts one request until it is dropped.
+struct Loaded {
+    load: Arc<Mutex<HashMap<PeerId, usize>>>,
+    peer: PeerId,
+}
+
+impl Load {
+    fn of(&self, peer: PeerId) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied().unwrap_or(0)
+    }
+
+    fn add(&self, peer: PeerId) -> Loaded {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(peer).or_insert(0) += 1;
+        Loaded { load: Arc::clone(&self.0), peer }
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = load.get_mut(&self.peer) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+/// Fetches and opens one extent.
+pub(super) async fn extent(down: &Down, placement: &Placement, extent: &Extent) -> Result<Verified, DownError> {
+    let mut fetching = Fetching { down, placement, extent, why: Vec::new(), lied: None };
+    let mut have = 0;
+    for round in 0..=ROUNDS.len() {
+        if let Some(pause) = round.checked_sub(1).and_then(|last| ROUNDS.get(last)) {
+            down.session.look_for_map();
+            sleep(*pause).await;
+            fetching.why.clear();
+        }
+        let opened = if placement.redundancy.k() == 1 { fetching.copy().await } else { fetching.shares().await };
+        match opened? {
+            Ok(verified) => return Ok(verified),
+            Err(good) => have = good,
+        }
+        // Whoever was there and lied will not tell the truth later.
+        if fetching.lied.is_some() && fetching.why.is_empty() {
+            break;
+        }
+    }
+    let Fetching { why, lied, .. } = fetching;
+    match lied {
+        Some(lie) if why.is_empty() => Err(DownError::Integrity(Arc::new(lie))),
+        _ => Err(DownError::TooFewShards { chunk: extent.chunk, have, need: placement.redundancy.k(), why }),
+    }
+}
+
+/// Fetches the sealed bytes of a range of a chunk kept as copies, from any one holder, unverified: for runs that lie together, each of
+/// which is opened on its own. `None` when nobody delivers at once.
+pub(super) async fn range(down: &Down, placement: &Placement, offset: u32, len: u32) -> Option<BytesMut> {
+    for shard in holders(down, placement) {
+        let Ok(link) = down.session.peer(shard.peer) else { continue };
+        let loaded = down.load.add(shard.peer);
+        let got = tokio::time::timeout(HEDGE * 5, read(link, shard, offset, len, loaded)).await;
+        if let Ok((_, Ok(bytes))) = got {
+            return Some(bytes);
+        }
+    }
+    None
+}
+
+/// Holders of shards, the most promising first.
+fn holders(down: &Down, placement: &Placement) -> Vec<ShardAt> {
+    let map = down.session.map();
+    let k = placement.redundancy.k();
+    let mut holders: Vec<(u8, usize, bool, u8, ShardAt)> = placement
+        .shards
+        .iter()
+        .map(|shard| {
+            let state = match map.peer(shard.peer).map(|peer| peer.state) {
+                Some(PeerState::Online) => 0,
+                Some(PeerState::Suspect) => 1,
+                Some(PeerState::Dead) | None => 2,
+            };
+            // What is no share of the code saves decoding; the id spreads equal holders.
+            let coded = k > 1 && usize::from(shard.index) >= k;
+            (state, down.load.of(shard.peer), coded, shard.index, *shard)
+        })
+        .collect();
+    holders.sort_by_key(|(state, load, coded, index, _)| (*state, *coded, *load, *index));
+    holders.into_iter().map(|(.., shard)| shard).collect()
+}
+
+struct Fetching<'a> {
+    down: &'a Down,
+    placement: &'a Placement,
+    extent: &'a Extent,
+    why: Vec<String>,
+    lied: Option<IntegrityError>,
+}
+
+type Attempts = JoinSet<(ShardAt, Result<BytesMut, CallError>)>;
+
+impl Fetching<'_> {
+    /// From one copy. `Err` with the number of good shards when none could be had.
+    async fn copy(&mut self) -> Result<Result<Verified, usize>, DownError> {
+        let (offset, len) = (self.extent.offset, self.extent.len);
+        let mut left = holders(self.down, self.placement).into_iter();
+        let mut attempts = Attempts::new();
+        loop {
+            if attempts.is_empty() && !self.start(&mut attempts, &mut left, offset, len) {
+                return Ok(Err(0));
+            }
+            let Some((shard, got)) = self.first(&mut attempts, &mut left, offset, len).await? else { continue };
+            let bytes = match got {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    self.failed(&shard, &error);
+                    continue;
+                }
+            };
+            let extent = self.extent.clone();
+            match self.down.on_a_core(move || extent.open(bytes)).await? {
+                Ok(verified) => return Ok(Ok(verified)),
+                Err(lie) => self.lied(&shard, lie),
+            }
+        }
+    }
+
+    /// From k shares, whole. `Err` with the number of good shards when too few could be had.
+    async fn shares(&mut self) -> Result<Result<Verified, usize>, DownError> {
+        let redundancy = self.placement.redundancy;
+        let sealed_len = self.placement.sealed_len as usize;
+        let len = u32::try_from(erasure::shard_len(redundancy, sealed_len)).unwrap_or(u32::MAX);
+        let mut left = holders(self.down, self.placement).into_iter();
+        let mut attempts = Attempts::new();
+        let mut shards: Vec<(ShardAt, Bytes)> = Vec::with_capacity(redundancy.n());
+        loop {
+            while shards.len() < redundancy.k() {
+                while shards.len() + attempts.len() < redundancy.k() && self.start(&mut attempts, &mut left, 0, len) {}
+                if shards.len() + attempts.len() < redundancy.k() {
+                    return Ok(Err(shards.len()));
+                }
+                let Some((shard, got)) = self.first(&mut attempts, &mut left, 0, len).await? else { continue };
+                match got {
+                    Ok(bytes) => shards.push((shard, bytes.freeze())),
+                    Err(error) => self.failed(&shard, &error),
+                }
+            }
+            let (extent, given) = (self.extent.clone(), shards.clone());
+            match self.down.on_a_core(move || join_and_open(&given, redundancy, sealed_len, &extent)).await? {
+                Ok(verified) => return Ok(Ok(verified)),
+                Err((lie, liars)) => {
+                    for (shard, _) in shards.extract_if(.., |(shard, _)| liars.contains(&shard.index)) {
+                        self.down.session.look_for_map();
+                        tracing::warn!(peer = %shard.peer.short(), "a peer returned a damaged shard");
+                    }
+                    self.lied = Some(lie);
+                    if liars.is_empty() {
+                        // Every shard is what was registered, and still they do not open: no peer can mend that.
+                        return Ok(Err(shards.len()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Starts the next holder's attempt; `false` when there is none left.
+    fn start(
+        &mut self,
+        attempts: &mut Attempts,
+        left: &mut impl Iterator<Item = ShardAt>,
+        offset: u32,
+        len: u32,
+    ) -> bool {
+        for shard in left.by_ref() {
+            let Ok(link) = self.down.session.peer(shard.peer) else {
+                self.why.push(format!("peer {} is not in the cluster map", shard.peer.short()));
+                continue;
+            };
+            let loaded = self.down.load.add(shard.peer);
+            attempts.spawn(read(link, shard, offset, len, loaded));
+            return true;
+        }
+        false
+    }
+
+    /// Waits for the first attempt to end; starts another one when that takes long. `None` when it has just done so.
+    async fn first(
+        &mut self,
+        attempts: &mut Attempts,
+        left: &mut impl Iterator<Item = ShardAt>,
+        offset: u32,
+        len: u32,
+    ) -> Result<Option<(ShardAt, Result<BytesMut, CallError>)>, DownError> {
+        let done = match tokio::time::timeout(HEDGE, attempts.join_next()).await {
+            Ok(done) => done,
+            Err(_) if self.start(attempts, left, offset, len) => return Ok(None),
+            Err(_) => attempts.join_next().await,
+        };
+        done.transpose().map_err(|panic| DownError::Bug(panic.to_string()))
+    }
+
+    fn failed(&mut self, shard: &ShardAt, error: &CallError) {
+        self.down.session.look_for_map();
+        tracing::debug!(peer = %shard.peer.short(), %error, "shard is looked for elsewhere");
+        self.why.push(format!("peer {}: {error}", shard.peer.short()));
+    }
+
+    fn lied(&mut self, shard: &ShardAt, lie: IntegrityError) {
+        tracing::warn!(peer = %shard.peer.short(), "a peer returned a damaged shard");
+        self.lied = Some(lie);
+    }
+}
+
+/// Rebuilds a chunk from its shares and opens the extent; or says which shares are not what was registered. CPU-bound.
+fn join_and_open(
+    shards: &[(ShardAt, Bytes)],
+    redundancy: common::redundancy::Redundancy,
+    sealed_len: usize,
+    extent: &Extent,
+) -> Result<Verified, (IntegrityError, Vec<u8>)> {
+    let given: Vec<(u8, Bytes)> = shards.iter().map(|(shard, bytes)| (shard.index, bytes.clone())).collect();
+    let from = extent.offset as usize;
+    let opened = erasure::join(&given, redundancy, sealed_len).ok().and_then(|chunk| {
+        let run = chunk.get(from..from + extent.len as usize)?;
+        Some(extent.open(BytesMut::from(run)))
+    });
+    let lie = match opened {
+        Some(Ok(verified)) => return Ok(verified),
+        Some(Err(lie)) => lie,
+        None => IntegrityError::Digest,
+    };
+    let liars = shards.iter().filter(|(shard, bytes)| ShardAddress::of(bytes) != shard.address);
+    Err((lie, liars.map(|(shard, _)| shard.index).collect()))
+}
+
+/// Reads a range of a shard into one buffer. More than was asked for is refused; fewer bytes fail when they are opened.
+async fn read(
+    link: Link,
+    shard: ShardAt,
+    offset: u32,
+    len: u32,
+    _loaded: Loaded,
+) -> (ShardAt, Result<BytesMut, CallError>) {
+    let request = GetShard { account: None, address: shard.address, offset, len };
+    let work = async {
+        let (_, mut body) = link.call_once(&request, Vec::new(), PATIENCE).await?;
+        let max = len as usize;
+        let mut bytes = BytesMut::with_capacity(max);
+        while let Some(piece) = body.chunk().await? {
+            if bytes.len() + piece.len() > max {
+                return Err(CallError::BodyTooLong { max });
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    };
+    let limit = CallError::TimedOut { what: "reading a shard", after: PATIENCE };
+    let result = tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(limit));
+    (shard, result)
+}

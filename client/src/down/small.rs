@@ -1,0 +1,190 @@
+//! Small: files of one page at most, many at a time. Runs that lie together in one pack are read together.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use common::id::ChunkId;
+use common::proto::parts::Placement;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::{JoinSet, spawn_blocking};
+
+use super::manifest::{FirstPages, Run, Walk, first_pages};
+use super::{Down, DownError, fetch, file};
+use crate::pack::PACK_FILE_MAX;
+use crate::transfer::{GetDone, GetJob, Target};
+
+/// Bytes of a pack that are read at once.
+const READ_BYTES: u32 = 4 << 20;
+/// Bytes of others' files between two wanted ones that are read along.
+const GAP_BYTES: u32 = 64 << 10;
+
+/// A small file with its only run.
+struct Wanted {
+    job: GetJob,
+    run: Run,
+}
+
+/// Whether a job is worth being grouped: one extent at most, into a file.
+pub(super) fn is_small(job: &GetJob) -> bool {
+    matches!(job.target, Target::File(_)) && job.meta.extents <= 1 && job.meta.size <= PACK_FILE_MAX as u64
+}
+
+/// Fetches a group of small files.
+pub(super) async fn get(down: &Arc<Down>, mut jobs: Vec<GetJob>) -> Result<(), DownError> {
+    while !jobs.is_empty() {
+        let (empty, full): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.meta.pages == 0);
+        finish_empty(down, empty).await?;
+        let versions: Vec<_> = full.iter().map(|job| job.version).collect();
+        let mut first = if versions.is_empty() { return Ok(()) } else { first_pages(down, &versions).await? };
+        let before = full.len();
+        let (wanted, later) = open_pages(down, full, &mut first)?;
+        jobs = later;
+        if jobs.len() == before {
+            return Err(DownError::Bug("the directory answered for no file".to_owned()));
+        }
+        fetch_all(down, wanted).await?;
+    }
+    Ok(())
+}
+
+/// Empty files need no bytes.
+async fn finish_empty(down: &Arc<Down>, jobs: Vec<GetJob>) -> Result<(), DownError> {
+    for job in jobs {
+        let shown = job.shown.clone();
+        let result = file::get(down, job).await;
+        down.counted(&shown, result)?;
+    }
+    Ok(())
+}
+
+/// Opens the pages that came. The jobs whose pages did not come yet are handed back.
+fn open_pages(down: &Down, jobs: Vec<GetJob>, first: &mut FirstPages) -> Result<(Vec<Wanted>, Vec<GetJob>), DownError> {
+    let (mut wanted, mut later) = (Vec::with_capacity(jobs.len()), Vec::new());
+    for job in jobs {
+        if first.missing.contains(&job.version) {
+            down.failed(&job.shown, DownError::Gone { version: job.version })?;
+            continue;
+        }
+        let Some(sealed) = first.pages.remove(&job.version) else {
+            later.push(job);
+            continue;
+        };
+        match only_run(down, &job, &sealed, first) {
+            Ok(run) => wanted.push(Wanted { job, run }),
+            Err(error) => down.failed(&job.shown, error)?,
+        }
+    }
+    Ok((wanted, later))
+}
+
+fn only_run(down: &Down, job: &GetJob, sealed: &[u8], first: &FirstPages) -> Result<Run, DownError> {
+    let mut walk = Walk::new(down, job.version, &job.meta);
+    walk.accept(0, sealed, &first.placements)?;
+    walk.take_only().ok_or(DownError::Gone { version: job.version })
+}
+
+/// Groups by chunk, and reads what lies together in one go.
+async fn fetch_all(down: &Arc<Down>, wanted: Vec<Wanted>) -> Result<(), DownError> {
+    let mut chunks: HashMap<ChunkId, Vec<Wanted>> = HashMap::new();
+    for file in wanted {
+        chunks.entry(file.run.located.extent.chunk).or_default().push(file);
+    }
+    let mut tasks: JoinSet<Result<(), DownError>> = JoinSet::new();
+    for mut files in chunks.into_values() {
+        files.sort_by_key(|file| file.run.located.extent.offset);
+        for group in neighbours(files) {
+            let permit = Arc::clone(&down.in_flight).acquire_owned().await;
+            let permit = permit.map_err(|closed| DownError::Bug(closed.to_string()))?;
+            let down = Arc::clone(down);
+            tasks.spawn(async move { fetch_group(&down, group, permit).await });
+        }
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.map_err(|panic| DownError::Bug(panic.to_string()))??;
+    }
+    Ok(())
+}
+
+/// Splits files in order of their place in one chunk into groups that are read together.
+fn neighbours(files: Vec<Wanted>) -> Vec<Vec<Wanted>> {
+    let mut groups: Vec<Vec<Wanted>> = Vec::new();
+    let (mut from, mut until) = (0, 0);
+    for file in files {
+        let extent = &file.run.located.extent;
+        let (begins, ends) = (extent.offset, extent.offset.saturating_add(extent.len));
+        match groups.last_mut() {
+            Some(group) if begins.saturating_sub(until) <= GAP_BYTES && ends.saturating_sub(from) <= READ_BYTES => {
+                until = until.max(ends);
+                group.push(file);
+            }
+            _ => {
+                (from, until) = (begins, ends);
+                groups.push(vec![file]);
+            }
+        }
+    }
+    groups
+}
+
+async fn fetch_group(down: &Arc<Down>, group: Vec<Wanted>, _permit: OwnedSemaphorePermit) -> Result<(), DownError> {
+    let Some(placement) = group.first().map(|file| Arc::clone(&file.run.placement)) else { return Ok(()) };
+    let from = group.first().map_or(0, |file| file.run.located.extent.offset);
+    let until = group.iter().map(|file| file.run.located.extent.offset + file.run.located.extent.len).max();
+    let len = until.unwrap_or(from) - from;
+    let bytes = if group.len() > 1 { together(down, &placement, from, len).await } else { None };
+    let Some(bytes) = bytes else { return one_by_one(down, group).await };
+    let worker = Arc::clone(down);
+    let not_good = down.on_a_core(move || open_and_write(&worker, group, &bytes, from)).await??;
+    one_by_one(down, not_good).await
+}
+
+/// The sealed bytes of a range, from a copy or from the whole rebuilt chunk.
+async fn together(down: &Down, placement: &Placement, from: u32, len: u32) -> Option<BytesMut> {
+    if placement.redundancy.k() == 1 { fetch::range(down, placement, from, len).await } else { None }
+}
+
+/// Opens each file's run and writes the file. Blocking. Files whose run did not open are handed back: another holder may have
+/// a good one.
+fn open_and_write(down: &Down, group: Vec<Wanted>, bytes: &BytesMut, from: u32) -> Result<Vec<Wanted>, DownError> {
+    let mut not_good = Vec::new();
+    for Wanted { job, run } in group {
+        let extent = &run.located.extent;
+        let begins = (extent.offset - from) as usize;
+        let sealed = bytes.get(begins..begins + extent.len as usize).unwrap_or_default();
+        match extent.open(BytesMut::from(sealed)) {
+            Ok(verified) => {
+                let shown = job.shown.clone();
+                down.counted(&shown, write(down, job, verified.bytes()))?;
+            }
+            Err(_) => not_good.push(Wanted { job, run }),
+        }
+    }
+    Ok(not_good)
+}
+
+fn write(down: &Down, job: GetJob, content: &[u8]) -> Result<GetDone, DownError> {
+    let GetJob { version, meta, target, shown, .. } = job;
+    let Target::File(download) = target else { return Err(DownError::Bug("a small file into a pipe".to_owned())) };
+    download.write_at(content, 0)?;
+    file::finish(down, download, &meta)?;
+    down.options.progress.read(meta.size);
+    Ok(GetDone { shown, version, bytes: meta.size })
+}
+
+/// The careful way: each file's run from whoever has a good one.
+async fn one_by_one(down: &Arc<Down>, files: Vec<Wanted>) -> Result<(), DownError> {
+    for Wanted { job, run } in files {
+        let shown = job.shown.clone();
+        let result = match fetch::extent(down, &run.placement, &run.located.extent).await {
+            Ok(verified) => {
+                let down = Arc::clone(down);
+                let written = spawn_blocking(move || write(&down, job, verified.bytes())).await;
+                written.unwrap_or_else(|panic| Err(DownError::Bug(panic.to_string())))
+            }
+            Err(error) => Err(error),
+        };
+        down.counted(&shown, result)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,129 @@
+//! Publish: makes files visible, many in one request, and sees to it that two who write one path both keep their version.
+
+use std::sync::Arc;
+
+use common::id::{NodeId, RequestId, VersionId};
+use common::limits::{ANSWER_BYTES, PUBLISH_FILES};
+use common::proto::directory::{Expect, FilePublished, InlinePage, NewFile, Publish};
+use common::proto::parts::NodeKind;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::{Up, UpError};
+use crate::meta::{Entry, EntryPlace, VersionMeta, VersionPlace};
+use crate::transfer::PutJob;
+
+/// How often a path that others keep changing is tried.
+const TRIES: u32 = 8;
+
+type Reply = oneshot::Sender<Result<FilePublished, UpError>>;
+
+/// Batches the files of one upload.
+pub(super) struct Publisher {
+    queue: mpsc::Sender<(NewFile, Reply)>,
+    running: JoinHandle<()>,
+}
+
+/// A file whose content is stored: all that publishing it takes.
+pub(super) struct Ready {
+    pub(super) version: VersionId,
+    pub(super) meta: VersionMeta,
+    pub(super) sealed_bytes: u64,
+    pub(super) inline: Option<InlinePage>,
+}
+
+impl Publisher {
+    pub(super) fn start(up: &Arc<Up>, upload: VersionId) -> Self {
+        let (queue, jobs) = mpsc::channel(PUBLISH_FILES * 2);
+        Self { queue, running: tokio::spawn(publish_all(Arc::clone(up), upload, jobs)) }
+    }
+
+    async fn send(&self, file: NewFile) -> Result<FilePublished, UpError> {
+        let gone = || UpError::Bug("the publisher is gone".to_owned());
+        let (reply, answer) = oneshot::channel();
+        self.queue.send((file, reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Makes one file visible. When something else is there than was expected, it looks again and goes on: the other version
+    /// becomes history. `true` when that happened.
+    pub(super) async fn publish(&self, up: &Up, job: &PutJob, ready: &Ready) -> Result<bool, UpError> {
+        let mut expect = job.expect;
+        let mut node = job.node();
+        for attempt in 0..TRIES {
+            match self.send(new_file(up, job, ready, node, expect)?).await? {
+                FilePublished::Visible(_) => return Ok(attempt > 0),
+                FilePublished::Refused(refusal) => return Err(UpError::Refused(refusal)),
+                FilePublished::Changed(None) => (expect, node) = (Expect::Nothing, NodeId::random()),
+                FilePublished::Changed(Some((there, NodeKind::File, Some(version)))) => {
+                    (expect, node) = (Expect::File(there, version), there);
+                }
+                FilePublished::Changed(Some((_, NodeKind::Folder, _) | (_, NodeKind::File, None))) => {
+                    return Err(UpError::FolderThere);
+                }
+            }
+        }
+        Err(UpError::Contended)
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+/// Seals entry and metadata for the node that the file gets.
+fn new_file(up: &Up, job: &PutJob, ready: &Ready, node: NodeId, expect: Expect) -> Result<NewFile, UpError> {
+    let account = up.session.account();
+    let place = EntryPlace::of(&up.keys, account, job.folder, &job.name, node);
+    let entry = Entry { name: job.name.clone(), folder: None };
+    let version = VersionPlace { account, node, version: ready.version };
+    Ok(NewFile {
+        folder: job.folder,
+        token: place.token,
+        node,
+        version: ready.version,
+        sealed: entry.seal(&up.keys, &place)?,
+        meta: ready.meta.seal(&up.keys, &version)?,
+        redundancy: up.redundancy,
+        pages: ready.meta.pages,
+        sealed_bytes: ready.sealed_bytes,
+        inline: ready.inline.clone(),
+        expect,
+    })
+}
+
+fn weight(file: &NewFile) -> usize {
+    let inline = file.inline.as_ref().map_or(0, |page| page.sealed.len() + page.chunks.len() * 20);
+    256 + file.sealed.len() + file.meta.len() + inline
+}
+
+/// Takes what has come, up to a request's worth, while the last request was under way.
+async fn publish_all(up: Arc<Up>, upload: VersionId, mut queue: mpsc::Receiver<(NewFile, Reply)>) {
+    while let Some((file, reply)) = queue.recv().await {
+        let mut bytes = weight(&file);
+        let (mut files, mut replies) = (vec![file], vec![reply]);
+        while files.len() < PUBLISH_FILES && bytes < ANSWER_BYTES {
+            let Ok((file, reply)) = queue.try_recv() else { break };
+            bytes += weight(&file);
+            files.push(file);
+            replies.push(reply);
+        }
+        let Ok(files) = files.try_into() else { return };
+        let publish = Publish { request: RequestId::random(), upload, files, done: false };
+        match up.session.call_directory(&publish).await {
+            Ok(published) => {
+                for (reply, result) in replies.into_iter().zip(published.results) {
+                    reply.send(Ok(result)).ok();
+                }
+            }
+            Err(error) => {
+                let error = UpError::from(error);
+                for reply in replies {
+                    reply.send(Err(error.clone())).ok();
+                }
+            }
+        }
+    }
+}
