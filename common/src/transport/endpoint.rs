@@ -27,8 +27,19 @@ pub const HANDSHAKE: Duration = Duration::from_secs(5);
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Ten of them fit in one batch of segmentation offload; larger ones are slower.
 const LARGEST_PACKET_BYTES: u16 = 6_500;
-const KEEP_ALIVE: Duration = Duration::from_secs(5);
-const IDLE: Duration = Duration::from_secs(20);
+/// Between servers and whoever idles at them: seldom, since there may be thousands.
+const PATIENT: Silence = Silence { keep_alive: Duration::from_secs(5), lost: Duration::from_secs(20) };
+/// A transfer waits for this long when a peer dies without a word, before it goes on with the next.
+const EAGER: Silence = Silence { keep_alive: Duration::from_secs(2), lost: Duration::from_secs(7) };
+
+/// How a dead other end is noticed. Of both ends' the shorter time counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Silence {
+    /// After so long without a packet one is sent.
+    pub keep_alive: Duration,
+    /// After so long without an answer the connection is lost.
+    pub lost: Duration,
+}
 
 /// What a connection of this endpoint may hold, served or dialled.
 #[derive(Debug, Clone)]
@@ -43,6 +54,7 @@ pub struct EndpointOptions {
     pub send_window_bytes: u64,
     /// Handshakes under way at once; from half of them on, strangers must first prove their address, and beyond all are refused.
     pub handshakes: usize,
+    pub silence: Silence,
     /// Lasting secret ([`PrivateKey::reset_key`](crate::identity::PrivateKey::reset_key)) by which a restarted process can tell the
     /// other ends of its lost connections that they are lost; without it they notice only by silence.
     pub reset_key: Option<[u8; 32]>,
@@ -58,6 +70,7 @@ impl EndpointOptions {
             connection_window_bytes: 4 << 20,
             send_window_bytes: 4 << 20,
             handshakes: 512,
+            silence: PATIENT,
             reset_key: None,
         }
     }
@@ -71,6 +84,7 @@ impl EndpointOptions {
             connection_window_bytes: 16 << 20,
             send_window_bytes: 16 << 20,
             handshakes: 256,
+            silence: PATIENT,
             reset_key: None,
         }
     }
@@ -78,7 +92,7 @@ impl EndpointOptions {
     /// Bodies of shards, and nobody who asks anything.
     #[must_use]
     pub fn client() -> Self {
-        Self { incoming_requests: 0, handshakes: 0, ..Self::peer() }
+        Self { incoming_requests: 0, handshakes: 0, silence: EAGER, ..Self::peer() }
     }
 
     fn transport(&self) -> TransportConfig {
@@ -92,8 +106,8 @@ impl EndpointOptions {
             .receive_window(VarInt::from_u32(self.connection_window_bytes))
             .send_window(self.send_window_bytes)
             .datagram_receive_buffer_size(None)
-            .keep_alive_interval(Some(KEEP_ALIVE))
-            .max_idle_timeout(IdleTimeout::try_from(IDLE).ok())
+            .keep_alive_interval(Some(self.silence.keep_alive))
+            .max_idle_timeout(IdleTimeout::try_from(self.silence.lost).ok())
             .initial_mtu(1_200)
             .mtu_discovery_config(Some(mtu))
             .enable_segmentation_offload(true)
