@@ -1,1 +1,31 @@
+//! A storage node: holds shards, serves them to their account's devices, and obeys the directory alone.
+//!
+//! In reading order:
+//!
+//! - what lies in the data folder: [`folder`], [`known`], and the shards in [`store`];
+//! - how it comes to be: [`join`]; how it is run: [`config`], [`serve`]; how it is asked from outside: [`status`];
+//! - who may ask what: [`authorize`], [`spent`];
+//! - what is asked: [`put`], [`get`], [`drop_shards`], dispatched in [`service`];
+//! - what it tells the directory: [`heartbeat`], [`renew`].
+//!
+//! Start it within another program with [`run`].
+
+pub mod authorize;
+pub mod config;
+mod drop_shards;
+pub mod folder;
+mod get;
+mod heartbeat;
+pub mod join;
+pub mod known;
+mod put;
+mod recent;
+mod renew;
+pub mod serve;
+mod service;
+mod spent;
+pub mod status;
 pub mod store;
+
+pub use config::ServeConfig;
+pub use serve::{ServeError, run};

@@ -1,0 +1,97 @@
+//! Config: how a peer is run, and every default with its reason.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use common::size::ByteSize;
+use common::time::Clock;
+use common::transport::{EndpointOptions, ServeOptions};
+
+use crate::store::Reserve;
+
+/// Where a peer listens that was told nothing: this machine only, any free port. Nothing is opened to a network unasked.
+pub const LISTEN: &str = "127.0.0.1:0";
+/// Bytes that one read takes from the disk and hands to the socket: long enough for the disk's full speed, short enough that 64
+/// readers share a small budget.
+pub const READ_PIECE_BYTES: usize = 1 << 20;
+/// How long a put may wait for memory: longer, and the client had better go to another peer.
+pub const MEMORY_WAIT: Duration = Duration::from_secs(10);
+/// How long a whole body may take: 8 MiB at 70 KB/s. Who is slower would hold memory that others wait for.
+pub const BODY_TIME: Duration = Duration::from_secs(120);
+/// A peer with less room than this takes no new shards: one shard of the greatest length, and notes about others.
+pub const WRITABLE_FROM: u64 = (common::limits::SHARD_BYTES + (1 << 20)) as u64;
+/// How long the start waits for the directory's first answer. A peer without a directory still serves reads.
+pub const FIRST_ANSWER: Duration = Duration::from_secs(3);
+/// How long the good-bye to the directory may take at the end; it notices by itself otherwise.
+pub const FAREWELL: Duration = Duration::from_millis(700);
+/// How long one heartbeat is tried. Longer, and what it says is old.
+pub const HEARTBEAT_TIME: Duration = Duration::from_secs(5);
+/// Pause after a heartbeat that failed; the link has a growing pause of its own.
+pub const HEARTBEAT_RETRY: Duration = Duration::from_millis(500);
+/// Pause after a heartbeat that was refused for good: a human has to act, and may do so at any time.
+pub const HEARTBEAT_REFUSED: Duration = Duration::from_secs(10);
+/// The directory says when to come again, within these bounds.
+pub const HEARTBEAT_LEAST: Duration = Duration::from_millis(50);
+pub const HEARTBEAT_MOST: Duration = Duration::from_secs(60);
+/// How often the certificate's age is looked at.
+pub const RENEWAL_CHECK: Duration = Duration::from_secs(24 * 3600);
+/// Pause after a renewal that failed: 30 days are left when it is first due.
+pub const RENEWAL_RETRY: Duration = Duration::from_secs(3600);
+/// Grants whose signature was checked, about 200 bytes each. One upload shows one grant thousands of times.
+pub const GRANTS_REMEMBERED: usize = 1_024;
+/// Uploads whose spending is counted, about 150 bytes each.
+pub const UPLOADS_REMEMBERED: usize = 65_536;
+/// Deletions of one order under way at once: enough for shared syncs.
+pub const DROPS_AT_ONCE: usize = 32;
+/// Threads that the disk may keep busy: the store's 64 writers, and readers.
+pub const DISK_THREADS: usize = 128;
+
+/// How to run a peer that has joined. What is `None` or empty is as it was said to `join`.
+#[derive(Debug, Clone)]
+pub struct ServeConfig {
+    pub data: PathBuf,
+    pub listen: Option<String>,
+    pub advertise: Vec<String>,
+    pub reserve: Reserve,
+    /// Where to look for the directory beside what the cluster map says.
+    pub directory: Vec<String>,
+    /// Memory of shards that arrive, and as much again of those that are read. 48 MiB: five shards of the greatest length, or 45
+    /// of 1 MiB, and well below the 256 MiB that a peer may use.
+    pub buffers: ByteSize,
+    /// Where a segment ends; see the store.
+    pub segment: Option<ByteSize>,
+    pub endpoint: EndpointOptions,
+    pub serve: ServeOptions,
+    pub clock: Clock,
+}
+
+impl ServeConfig {
+    #[must_use]
+    pub fn new(data: PathBuf) -> Self {
+        Self {
+            data,
+            listen: None,
+            advertise: Vec::new(),
+            reserve: Reserve::default(),
+            directory: Vec::new(),
+            buffers: ByteSize::mib(48),
+            segment: None,
+            endpoint: EndpointOptions::peer(),
+            // Each device keeps one connection to each peer. The grace leaves time for the good-bye within 5 s.
+            serve: ServeOptions {
+                connections: 4_096,
+                requests: 512,
+                message_bytes: 16 << 20,
+                grace: Duration::from_secs(2),
+            },
+            clock: Clock::System,
+        }
+    }
+}
+
+/// Threads for the network: half of the machine's, since on a small one fewer threads carry more bytes, and the disk and the
+/// client need some too.
+#[must_use]
+pub fn network_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).clamp(1, 8))
+}

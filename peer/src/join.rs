@@ -1,0 +1,322 @@
+//! Join: a ticket becomes a data folder.
+//!
+//! The folder is made beside its place under a hidden name, and renamed when it is whole: an interrupted join leaves nothing that
+//! looks like a peer. The key is made here and never leaves. What can be found wrong without the directory is found before the
+//! ticket is shown to anybody, since it can be used only once.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::bounded::TooMany;
+use common::disk::{self, DataFolder, DiskError};
+use common::id::{ClusterId, PeerId};
+use common::identity::certificate::{fingerprint, save_certificate};
+use common::identity::enrolment::proof;
+use common::identity::{
+    CertificateError, Identity, IdentityError, PrivateKey, Role, StatementPublic, Subject, TrustError, trust,
+};
+use common::proto::enroll::{Enroll, Enrolled};
+use common::proto::parts::{Der, Label};
+use common::size::ByteSize;
+use common::ticket::{Ticket, TicketError};
+use common::time::Clock;
+use common::transport::endpoint::listen_address;
+use common::transport::{BindError, CallError, Connection, Dialler, Endpoint, EndpointOptions, call};
+use rustls_pki_types::CertificateDer;
+use tokio::time::timeout;
+
+use crate::folder::{FORMAT, FORMAT_NAME, FolderError, Layout, Settings, check_addresses, check_label};
+use crate::known::{Durable, KnownError};
+
+/// For the one request, once connected.
+const ANSWER: Duration = Duration::from_secs(10);
+const RESOLVE: Duration = Duration::from_secs(5);
+/// Socket addresses that one name may stand for.
+const PER_NAME: usize = 4;
+
+/// How the new peer is to be.
+#[derive(Debug, Clone)]
+pub struct JoinConfig {
+    pub data: PathBuf,
+    pub listen: String,
+    pub advertise: Vec<String>,
+    pub label: String,
+    pub zone: String,
+    pub capacity: Option<ByteSize>,
+}
+
+/// Why there is no new peer.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    #[error("this ticket is for a {role}, and not for a peer; ask for one with: shoal-directory ticket --role peer")]
+    OtherRole { role: Role },
+    #[error("{what}")]
+    Setting { what: String },
+    #[error(
+        "a peer that listens on {listen} is seen by this machine alone, and the directory is at {directory}; join with \
+         --listen 0.0.0.0:0, or with an address of this machine"
+    )]
+    LoopbackOnly { listen: SocketAddr, directory: SocketAddr },
+    #[error("{} is not empty; name another folder, or remove it if the peer in it is not needed any more", path.display())]
+    NotEmpty { path: PathBuf },
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("no directory answers at {addresses}; check that it runs and that UDP gets through to it")]
+    Unreachable {
+        addresses: String,
+        #[source]
+        source: Option<CallError>,
+    },
+    #[error("the directory did not take the ticket; ask for a new one with: shoal-directory ticket --role peer")]
+    Refused(#[source] CallError),
+    #[error("the directory broke off; the ticket may be used up, then ask for a new one")]
+    BrokenOff(#[source] CallError),
+    #[error("the directory's answer does not fit the ticket: {what}")]
+    Misbehaved { what: &'static str },
+    #[error("the new certificate is not usable")]
+    Identity(#[from] IdentityError),
+    #[error("no key can be made")]
+    Key(#[from] CertificateError),
+    #[error("TLS cannot be set up")]
+    Trust(#[from] TrustError),
+    #[error("the data folder cannot be written")]
+    Folder(#[from] FolderError),
+    #[error("the data folder cannot be written")]
+    Known(#[from] KnownError),
+    #[error("the data folder cannot be written")]
+    Disk(#[from] DiskError),
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("the program is ending")]
+    Ending,
+}
+
+/// Who the new peer is.
+#[derive(Debug, Clone, Copy)]
+pub struct NewPeer {
+    pub cluster: ClusterId,
+    pub peer: PeerId,
+}
+
+/// Reads a ticket for a peer.
+///
+/// # Errors
+/// [`JoinError::Ticket`], [`JoinError::OtherRole`].
+pub fn read_ticket(text: &str) -> Result<Ticket, JoinError> {
+    let ticket: Ticket = text.parse()?;
+    if ticket.role() != Role::Peer {
+        return Err(JoinError::OtherRole { role: ticket.role() });
+    }
+    Ok(ticket)
+}
+
+/// Enrols and makes the data folder. Dropped in the middle, it leaves nothing behind.
+///
+/// # Errors
+/// See [`JoinError`]. The ticket's use is spent only when this succeeds, or fails after the directory's answer.
+pub async fn join(ticket: &Ticket, config: JoinConfig) -> Result<NewPeer, JoinError> {
+    check_addresses(&config.advertise).map_err(|what| JoinError::Setting { what })?;
+    check_label(&config.zone).and_then(|()| check_label(&config.label)).map_err(|what| JoinError::Setting { what })?;
+    let label = Label::try_from(config.label.as_str())
+        .map_err(|TooMany { .. }| JoinError::Setting { what: "the label is too long".to_owned() })?;
+    let listen = listen_address(&config.listen).await?;
+    let data = config.data.clone();
+    let draft = blocking(move || Draft::begin(&data)).await??;
+    let key = PrivateKey::generate()?;
+    let (enrolled, authority) = enroll(ticket, &key, label, listen).await?;
+    blocking(move || finish(draft, config, enrolled, &key, &authority)).await?
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| JoinError::Ending)
+}
+
+async fn enroll(
+    ticket: &Ticket,
+    key: &PrivateKey,
+    label: Label,
+    listen: SocketAddr,
+) -> Result<(Enrolled, CertificateDer<'static>), JoinError> {
+    let signing_request = key.signing_request()?;
+    let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
+    let dialler = endpoint.dialler(trust::joiner(ticket.authority_fingerprint(), Clock::System)?)?;
+    let connection = reach(&endpoint, &dialler, ticket).await?;
+    let directory = connection.remote();
+    if listen.ip().is_loopback() && !directory.ip().to_canonical().is_loopback() {
+        return Err(JoinError::LoopbackOnly { listen, directory });
+    }
+    let authority = connection
+        .shown()
+        .into_iter()
+        .find(|certificate| fingerprint(certificate) == ticket.authority_fingerprint())
+        .ok_or(JoinError::Misbehaved { what: "the authority's certificate is missing" })?;
+    let exporter = connection.enrolment_exporter().map_err(JoinError::BrokenOff)?;
+    let request = Enroll {
+        ticket: ticket.id(),
+        proof: proof(&ticket.verifier(), &exporter, &signing_request),
+        request: Der::try_from(signing_request).map_err(|e| CertificateError::TooLong { len: e.len })?,
+        label,
+        key_check: None,
+    };
+    let answer = call(&connection, &request, Vec::new(), ANSWER).await;
+    connection.close();
+    endpoint.close().await;
+    match answer {
+        Ok((enrolled, _)) if enrolled.cluster != ticket.cluster() => {
+            Err(JoinError::Misbehaved { what: "it is of another cluster" })
+        }
+        Ok((enrolled, _)) => Ok((enrolled, authority)),
+        Err(error @ CallError::Refused(_)) => Err(JoinError::Refused(error)),
+        Err(error) => Err(JoinError::BrokenOff(error)),
+    }
+}
+
+/// The first address that answers. What is wrong with trust says more than silence elsewhere.
+async fn reach(endpoint: &Endpoint, dialler: &Dialler, ticket: &Ticket) -> Result<Connection, JoinError> {
+    let mut worst: Option<CallError> = None;
+    for address in ticket.addresses() {
+        let unresolved = |source| CallError::Unresolved { host: address.clone(), source };
+        let found = match timeout(RESOLVE, tokio::net::lookup_host(address.as_str())).await {
+            Ok(Ok(found)) => found.take(PER_NAME).collect::<Vec<_>>(),
+            Ok(Err(source)) => {
+                worst.get_or_insert(unresolved(source));
+                continue;
+            }
+            Err(_) => {
+                worst.get_or_insert(unresolved(std::io::ErrorKind::TimedOut.into()));
+                continue;
+            }
+        };
+        for place in found {
+            match endpoint.dial(dialler, place, &ticket.server_name()).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) if worst.as_ref().is_none_or(|known| known.handshake().is_none()) => worst = Some(error),
+                Err(_) => {}
+            }
+        }
+    }
+    Err(JoinError::Unreachable { addresses: ticket.addresses().join(", "), source: worst })
+}
+
+/// A data folder that is not in its place yet; taken away when dropped.
+struct Draft {
+    place: PathBuf,
+    /// In `Option` to be released before the folder goes.
+    held: Option<DataFolder>,
+}
+
+impl Draft {
+    /// Makes the folder beside its place, or takes over what a killed join left there.
+    fn begin(place: &Path) -> Result<Self, JoinError> {
+        check_empty(place)?;
+        let name = place
+            .file_name()
+            .ok_or_else(|| JoinError::Setting { what: format!("{} is no name for a data folder", place.display()) })?;
+        let mut hidden = std::ffi::OsString::from(".");
+        hidden.push(name);
+        hidden.push(".joining");
+        let path = place.with_file_name(hidden);
+        disk::create_folder(&path)?;
+        let held = DataFolder::lock(&path)?;
+        let draft = Self { place: place.to_owned(), held: Some(held) };
+        draft.clear()?;
+        Ok(draft)
+    }
+
+    fn path(&self) -> &Path {
+        self.held.as_ref().map_or(&self.place, DataFolder::path)
+    }
+
+    /// Whatever a killed join left, but for the lock that is held.
+    fn clear(&self) -> Result<(), JoinError> {
+        let path = self.path();
+        let io = |source| JoinError::Io { action: "clear", path: path.to_owned(), source };
+        for entry in std::fs::read_dir(path).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            if entry.file_name() != "lock" {
+                std::fs::remove_file(entry.path()).map_err(io)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts it in its place.
+    fn publish(mut self) -> Result<(), JoinError> {
+        check_empty(&self.place)?;
+        let path = self.path().to_owned();
+        disk::sync_folder(&path)?;
+        std::fs::rename(&path, &self.place).map_err(|source| JoinError::Io {
+            action: "put the data folder at",
+            path: self.place.clone(),
+            source,
+        })?;
+        self.held = None;
+        let above = self.place.parent().filter(|above| !above.as_os_str().is_empty());
+        Ok(disk::sync_folder(above.unwrap_or(Path::new(".")))?)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(held) = &self.held {
+            std::fs::remove_dir_all(held.path()).ok(); // best effort: the next join clears it
+        }
+    }
+}
+
+fn check_empty(place: &Path) -> Result<(), JoinError> {
+    match std::fs::read_dir(place).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(JoinError::NotEmpty { path: place.to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            Err(JoinError::NotEmpty { path: place.to_owned() })
+        }
+        Err(source) => Err(JoinError::Io { action: "look into", path: place.to_owned(), source }),
+    }
+}
+
+fn finish(
+    draft: Draft,
+    config: JoinConfig,
+    enrolled: Enrolled,
+    key: &PrivateKey,
+    authority: &CertificateDer<'static>,
+) -> Result<NewPeer, JoinError> {
+    let certificate = CertificateDer::from(enrolled.certificate.into_inner());
+    let identity = Identity::from_certificate(&certificate)?;
+    let Subject::Peer(peer) = identity.subject else {
+        return Err(JoinError::Misbehaved { what: "the certificate is not a peer's" });
+    };
+    if peer.0 != enrolled.id || identity.cluster != enrolled.cluster {
+        return Err(JoinError::Misbehaved { what: "the certificate is somebody else's" });
+    }
+    let settings = Settings {
+        cluster: enrolled.cluster,
+        peer,
+        statement_key: StatementPublic(enrolled.statement_key),
+        directory: enrolled.directory.iter().map(ToString::to_string).collect(),
+        listen: config.listen,
+        advertise: config.advertise,
+        label: config.label,
+        zone: config.zone,
+        capacity: config.capacity,
+    };
+    let layout = Layout::new(draft.path());
+    key.save(&layout.key())?;
+    save_certificate(&layout.authority(), authority)?;
+    save_certificate(&layout.certificate(), &certificate)?;
+    settings.save(&layout.settings())?;
+    Durable::default().save(&layout.known())?;
+    disk::mark_format(draft.path(), FORMAT_NAME, FORMAT)?;
+    draft.publish()?;
+    Ok(NewPeer { cluster: enrolled.cluster, peer })
+}
