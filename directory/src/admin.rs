@@ -1,0 +1,168 @@
+//! Admin: what an operator asks of a directory from beside it: tickets, status, revocation.
+//!
+//! When it serves, an operator's certificate of an hour is made from the authority's key and the directory is asked over its own
+//! protocol. When it does not, the store is opened and the same code runs here.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::disk;
+use common::identity::role::directory_name;
+use common::proto::directory::{ClusterStatus, Done, GetStatus, NewTicket, Revoke, TicketMade};
+use common::proto::{Refusal, Request};
+use common::transport::{BindError, CallError, Connection, Endpoint, EndpointOptions, call};
+
+use crate::authority::{KeyError, Keys};
+use crate::authorize::OfAdmin;
+use crate::config::{Config, LISTENING, Settings};
+use crate::kv::OpenError;
+use crate::kv::embedded::Embedded;
+use crate::serve::{self, ServeError};
+use crate::service::Service;
+
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Why an operator has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+    #[error("the directory serves from this folder, but has not said where yet")]
+    Starting,
+    #[error("this directory listens on any free port, and does not serve now: nobody knows its address")]
+    NoPort,
+    #[error("the serving directory cannot be asked")]
+    Call(#[from] CallError),
+    #[error("no socket to ask from")]
+    Bind(#[from] BindError),
+    #[error("{0}")]
+    Refused(Refusal),
+}
+
+impl From<KeyError> for AdminError {
+    fn from(error: KeyError) -> Self {
+        Self::Serve(error.into())
+    }
+}
+
+/// Whom an operator talks to.
+pub enum Desk {
+    /// A serving directory.
+    Remote { endpoint: Endpoint, connection: Connection },
+    /// The store, opened here.
+    Local { service: Arc<Service>, store: Arc<Embedded> },
+}
+
+impl Desk {
+    /// # Errors
+    /// When there is neither a directory that answers nor a store that opens.
+    pub async fn open(config: &Config) -> Result<Self, AdminError> {
+        let settings = Settings::load(&config.data).map_err(ServeError::from)?;
+        match serve::open_store(config, &settings).await {
+            Ok(store) => Self::local(config, settings, store).await,
+            Err(ServeError::Open(OpenError::InUse { .. })) => Self::remote(config, &settings).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn local(config: &Config, settings: Settings, store: Arc<Embedded>) -> Result<Self, AdminError> {
+        let listen = common::transport::endpoint::listen_address(&settings.listen).await?;
+        if listen.port() == 0 && settings.advertise.is_empty() {
+            close(&store).await;
+            return Err(AdminError::NoPort);
+        }
+        let addresses = serve::reachable(&settings, listen)?;
+        let service = serve::assemble(store.clone(), config, settings, addresses).await?;
+        // Nobody listens for heartbeats, so no peer is known to live.
+        let (now, wall) = service.now();
+        service.members.tick((now + config.times.suspect_after, wall));
+        Ok(Self::Local { service, store })
+    }
+
+    async fn remote(config: &Config, settings: &Settings) -> Result<Self, AdminError> {
+        let address = serving_at(&config.data)?;
+        let keys = Keys::load(&config.data, settings.cluster)?;
+        let operator = keys.operator(config.clock.now())?;
+        let tls = keys.trust(config.clock.clone())?.client(&operator).map_err(KeyError::from)?;
+        let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
+        let dialler = endpoint.dialler(tls)?;
+        let connection = endpoint.dial(&dialler, address, &directory_name(settings.cluster)).await?;
+        Ok(Self::Remote { endpoint, connection })
+    }
+
+    async fn ask<R: Request>(connection: &Connection, request: &R) -> Result<R::Response, AdminError> {
+        match call(connection, request, Vec::new(), ANSWER).await {
+            Ok((answer, _)) => Ok(answer),
+            Err(CallError::Refused(refusal)) => Err(AdminError::Refused(refusal)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// # Errors
+    /// Why there is no ticket.
+    pub async fn ticket(&self, request: NewTicket) -> Result<TicketMade, AdminError> {
+        match self {
+            Self::Remote { connection, .. } => Self::ask(connection, &request).await,
+            Self::Local { service, .. } => {
+                service.new_ticket(request, OfAdmin::local()).await.map_err(AdminError::Refused)
+            }
+        }
+    }
+
+    /// # Errors
+    /// Why there is no status.
+    pub async fn status(&self) -> Result<ClusterStatus, AdminError> {
+        match self {
+            Self::Remote { connection, .. } => Self::ask(connection, &GetStatus {}).await,
+            Self::Local { service, .. } => service.cluster_status().await.map_err(AdminError::Refused),
+        }
+    }
+
+    /// # Errors
+    /// Why nobody was revoked.
+    pub async fn revoke(&self, request: &Revoke) -> Result<Done, AdminError> {
+        match self {
+            Self::Remote { connection, .. } => Self::ask(connection, request).await,
+            Self::Local { service, .. } => service.revoke(request, OfAdmin::local()).await.map_err(AdminError::Refused),
+        }
+    }
+
+    /// Whether a directory serves.
+    #[must_use]
+    pub fn is_serving(&self) -> bool {
+        matches!(self, Self::Remote { .. })
+    }
+
+    pub async fn close(self) {
+        match self {
+            Self::Remote { endpoint, connection } => {
+                connection.close();
+                endpoint.close().await;
+            }
+            Self::Local { service, store } => {
+                drop(service);
+                close(&store).await;
+            }
+        }
+    }
+}
+
+async fn close(store: &Embedded) {
+    if let Err(error) = store.close().await {
+        tracing::warn!(error = common::telemetry::chain(&error), "the store was not closed cleanly");
+    }
+}
+
+/// Where the directory of this folder says that it serves, as one dials it from this machine.
+fn serving_at(folder: &Path) -> Result<SocketAddr, AdminError> {
+    let bytes = disk::read_small(&folder.join(LISTENING)).map_err(|_| AdminError::Starting)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut address: SocketAddr = text.trim().parse().map_err(|_| AdminError::Starting)?;
+    if address.ip().is_unspecified() {
+        let loopback = if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        address.set_ip(loopback);
+    }
+    Ok(address)
+}

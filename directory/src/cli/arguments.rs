@@ -1,0 +1,178 @@
+//! Arguments: every command and option of `shoal-directory`, with its help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::proto::directory::TicketRole;
+use common::redundancy::Redundancy;
+use common::telemetry::LogFormat;
+use directory::config;
+use directory::members::Times;
+
+const EXAMPLES: &str = "\
+Examples:
+  shoal-directory init --data /var/lib/shoal --listen 0.0.0.0:7400 --advertise directory.example.org:7400
+  shoal-directory serve --data /var/lib/shoal
+  shoal-directory ticket --data /var/lib/shoal --role peer --uses 3
+  shoal-directory ticket --data /var/lib/shoal --role client --account ann
+  shoal-directory status --data /var/lib/shoal
+
+Exit codes: 0 ok, 1 failure, 2 usage, 10 not initialised, 11 exists or locked, 12 refused, 13 unreachable, 14 damaged data.";
+
+/// The directory of a Shoal cluster: knows what exists, whose it is, and where its pieces are.
+#[derive(Parser)]
+#[command(name = "shoal-directory", version, after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Make a new cluster: its keys and an empty store
+    Init(Init),
+    /// Serve the cluster until told to end
+    Serve(Serve),
+    /// Make a ticket, with which a peer or a device joins
+    Ticket(Ticket),
+    /// Show how the cluster is
+    Status(Status),
+    /// Take a peer's or device's right to connect away, for good
+    Revoke(RevokeId),
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: shoal-directory init --data /var/lib/shoal --redundancy 1/3")]
+pub(crate) struct Init {
+    /// Data folder; must not exist, or be empty
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// Address to listen on (UDP); port 0 takes any free one at every start
+    #[arg(long, value_name = "ADDR", default_value = config::LISTEN, env = "SHOAL_DIRECTORY_LISTEN")]
+    pub(crate) listen: String,
+    /// Where others reach this directory, if not where it listens; up to four times
+    #[arg(long, value_name = "HOST:PORT", env = "SHOAL_DIRECTORY_ADVERTISE", value_delimiter = ',', value_parser = host_port)]
+    pub(crate) advertise: Vec<String>,
+    /// What a put uses that names none: any k of n pieces are enough to read
+    #[arg(long, value_name = "K/N", default_value_t = Redundancy::DEFAULT, env = "SHOAL_DIRECTORY_REDUNDANCY")]
+    pub(crate) redundancy: Redundancy,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: shoal-directory serve --data /var/lib/shoal --log-format json")]
+pub(crate) struct Serve {
+    /// Data folder that `init` made
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// Address to listen on, in place of the one given to `init`
+    #[arg(long, value_name = "ADDR", env = "SHOAL_DIRECTORY_LISTEN")]
+    pub(crate) listen: Option<String>,
+    /// How often a peer says that it lives
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration, env = "SHOAL_DIRECTORY_HEARTBEAT")]
+    heartbeat: Duration,
+    /// How long a peer may be silent before writes avoid it
+    #[arg(long, value_name = "TIME", default_value = "8s", value_parser = duration, env = "SHOAL_DIRECTORY_SUSPECT_AFTER")]
+    suspect_after: Duration,
+    /// How long a peer may be silent before its pieces count as lost
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, env = "SHOAL_DIRECTORY_DEAD_AFTER")]
+    dead_after: Duration,
+    /// How to write the log on stderr: text or json
+    #[arg(long, value_name = "FORMAT", default_value_t, env = "SHOAL_DIRECTORY_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+}
+
+impl Serve {
+    pub(crate) fn times(&self) -> Times {
+        Times { heartbeat: self.heartbeat, suspect_after: self.suspect_after, dead_after: self.dead_after }
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: shoal-directory ticket --data /var/lib/shoal --role client --account ann --ttl 1h")]
+pub(crate) struct Ticket {
+    /// Data folder that `init` made; the directory may be serving from it
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// Who may join with it
+    #[arg(long, value_enum)]
+    pub(crate) role: Role,
+    /// The account that a device will act for; made if there is none of that name [default: default]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) account: Option<String>,
+    /// How many may join with it
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) uses: u32,
+    /// How long it is valid
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = duration)]
+    pub(crate) ttl: Duration,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Role {
+    /// A storage node
+    Peer,
+    /// A device that stores and reads files
+    Client,
+}
+
+impl From<Role> for TicketRole {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Peer => Self::Peer,
+            Role::Client => Self::Client,
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: shoal-directory status --data /var/lib/shoal --json")]
+pub(crate) struct Status {
+    /// Data folder that `init` made; the directory may be serving from it
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// Answer as one JSON object, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: shoal-directory revoke --data /var/lib/shoal 5f0c6b1e9a5d4c3b8e7f60718293a4b5")]
+pub(crate) struct RevokeId {
+    /// Data folder that `init` made; the directory may be serving from it
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// The peer's or device's id: 32 hex digits, as `status` shows them
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 500ms, 8s, 1h or 24h"))
+}
+
+fn host_port(text: &str) -> Result<String, String> {
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    match port {
+        Some(1..) => Ok(text.to_owned()),
+        Some(0) | None => Err("write it like directory.example.org:7400".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_are_sound_and_every_one_has_help() {
+        let command = Arguments::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            for argument in sub.get_arguments() {
+                assert!(argument.get_help().is_some(), "{} {}", sub.get_name(), argument.get_id());
+            }
+        }
+    }
+}

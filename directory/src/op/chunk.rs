@@ -1,0 +1,225 @@
+//! Chunks: asking which are stored already, and registering those that were sent. What is asked for and found, or registered, is held.
+//!
+//! A chunk is whole when shards enough for its full redundancy are on peers that are not dead. What is not whole is sent again, and
+//! registering it again adds to it: locations are joined, the new ones first. When the new shards cannot be joined with the old ones
+//! (another code, or other sealed bytes), the better set becomes the chunk's and the other one goes into history, so that nothing
+//! that was acknowledged is forgotten.
+
+use std::collections::HashSet;
+
+use common::bounded::BoundedVec;
+use common::id::{AccountId, ChunkId, VersionId};
+use common::limits::{CHUNK_BYTES, SHARDS_PER_CHUNK};
+use common::proto::Refusal;
+use common::proto::directory::{Answered, Ask, NewChunk, Register, Registered};
+use common::proto::parts::{SealedKey, ShardAt};
+use common::proto::refusal::What;
+
+use super::{Context, upload};
+use crate::authorize::OfAccount;
+use crate::members::Roster;
+use crate::schema::{Chunk, Held, Hold, Mark, chunk::alive_of, key};
+use crate::transact::{Found, Operation, Stop, Txn};
+
+impl Operation for Ask {
+    const NAME: &'static str = "Ask";
+    type Who = OfAccount;
+    type Answer = Answered;
+
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<Answered, Stop> {
+        let account = who.account();
+        upload::used(txn, account, self.version, context).await?;
+        let keys: Vec<_> = self.chunks.iter().map(|chunk| key::chunk(account, *chunk)).collect();
+        let chunks = txn.peek_all(&keys).await?;
+        let holds: Vec<_> = self.chunks.iter().map(|chunk| key::hold(account, self.version, *chunk)).collect();
+        txn.fetch(&holds).await?;
+        let mut known = Vec::with_capacity(self.chunks.len());
+        for (chunk, found) in self.chunks.iter().zip(chunks) {
+            let whole = found.filter(|found| {
+                let record = &found.record;
+                record.redundancy.covers(self.redundancy) && is_whole(record, &context.roster)
+            });
+            let Some(_) = whole else {
+                known.push(None);
+                continue;
+            };
+            // From here on the commit rests on the record: whoever condemns the chunk rewrites it.
+            let Some(mut found) = txn.read(&key::chunk(account, *chunk)).await? else { return Err(Stop::Torn) };
+            if found.record.condemned {
+                found.record.condemned = false;
+                txn.put(&key::chunk(account, *chunk), &found.record)?;
+            }
+            hold(txn, account, self.version, *chunk).await?;
+            known.push(Some(found.record.key));
+        }
+        Ok(Answered { known: known.try_into().map_err(|_| Refusal::TooLarge(What::Chunk))? })
+    }
+}
+
+/// Makes a pending version hold a chunk.
+async fn hold(txn: &mut Txn, account: AccountId, upload: VersionId, chunk: ChunkId) -> Result<(), Stop> {
+    // A hold goes away only after its version was set to ending, which the commit rests on.
+    if txn.peek(&key::hold(account, upload, chunk)).await?.is_none() {
+        txn.put(&key::hold(account, upload, chunk), &Hold::default())?;
+        txn.put(&key::reference(account, chunk, upload), &Mark {})?;
+    }
+    Ok(())
+}
+
+fn is_whole(record: &Chunk, roster: &Roster) -> bool {
+    record.alive(|peer| roster.is_alive(peer)) >= record.redundancy.n()
+}
+
+impl Operation for Register {
+    const NAME: &'static str = "Register";
+    type Who = OfAccount;
+    type Answer = Registered;
+
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<Registered, Stop> {
+        let account = who.account();
+        for new in &self.chunks {
+            validate(new, &context.roster)?;
+        }
+        upload::used(txn, account, self.version, context).await?;
+        let keys: Vec<_> = self.chunks.iter().map(|new| key::chunk(account, new.chunk)).collect();
+        txn.fetch(&keys).await?;
+        let holds: Vec<_> = self.chunks.iter().map(|new| key::hold(account, self.version, new.chunk)).collect();
+        txn.fetch(&holds).await?;
+        let mut winners = Vec::with_capacity(self.chunks.len());
+        for new in &self.chunks {
+            winners.push(register(txn, account, new, &context.roster).await?);
+            hold(txn, account, self.version, new.chunk).await?;
+        }
+        Ok(Registered { winners: winners.try_into().map_err(|_| Refusal::TooLarge(What::Chunk))? })
+    }
+}
+
+fn validate(new: &NewChunk, roster: &Roster) -> Result<(), Refusal> {
+    let len = usize::try_from(new.sealed_len).unwrap_or(usize::MAX);
+    if len == 0 || len > CHUNK_BYTES {
+        return Err(Refusal::TooLarge(What::Chunk));
+    }
+    let peers: HashSet<_> = new.shards.iter().map(|shard| shard.peer).collect();
+    let indices: HashSet<_> = new.shards.iter().map(|shard| shard.index).collect();
+    let distinct = peers.len() == new.shards.len() && indices.len() == new.shards.len();
+    let in_range = indices.iter().all(|index| usize::from(*index) < new.redundancy.n());
+    if !distinct || !in_range || new.shards.len() < new.redundancy.enough() {
+        return Err(Refusal::Malformed);
+    }
+    if !peers.iter().all(|peer| roster.is_known(*peer)) {
+        return Err(Refusal::NotFound(What::Peer));
+    }
+    Ok(())
+}
+
+/// Writes the chunk as it is after this registration; the sealed key that counts, when it is another's.
+async fn register(
+    txn: &mut Txn,
+    account: AccountId,
+    new: &NewChunk,
+    roster: &Roster,
+) -> Result<Option<SealedKey>, Stop> {
+    let before = txn.read(&key::chunk(account, new.chunk)).await?;
+    let given = Chunk {
+        sealed_len: new.sealed_len,
+        redundancy: new.redundancy,
+        key: new.key.clone(),
+        shards: new.shards.clone(),
+        condemned: false,
+    };
+    let Some(before) = before else {
+        write(txn, account, new.chunk, given, None, roster)?;
+        return Ok(None);
+    };
+    let (after, kept_history) = merge(&before.record, given, roster);
+    if kept_history && before.version > 0 {
+        txn.put(&key::chunk_history(account, new.chunk, before.version), &before.record)?;
+    }
+    let winner = (after.key != new.key).then(|| after.key.clone());
+    write(txn, account, new.chunk, after, Some(&before), roster)?;
+    Ok(winner)
+}
+
+/// What becomes of a chunk that is registered again, and whether its old record goes into history.
+fn merge(before: &Chunk, given: Chunk, roster: &Roster) -> (Chunk, bool) {
+    let alive = |chunk: &Chunk| chunk.alive(|peer| roster.is_alive(peer));
+    let margin = |chunk: &Chunk| (alive(chunk) + SHARDS_PER_CHUNK).saturating_sub(chunk.redundancy.k());
+    let kept = |redundancy| Chunk { redundancy, condemned: false, ..before.clone() };
+    if !same_bytes(before, &given) {
+        // Manifests hold the key of the bytes that were first: these stay for as long as they can be read.
+        if alive(before) >= before.redundancy.k() {
+            return (kept(wider(before, &given)), false);
+        }
+        return (given, true);
+    }
+    let key = before.key.clone();
+    if before.redundancy == given.redundancy || (before.redundancy.k() == 1 && given.redundancy.k() == 1) {
+        let shards = join(&given.shards, &before.shards, roster);
+        return (Chunk { redundancy: wider(before, &given), key, shards, ..given }, false);
+    }
+    if margin(&given) > margin(before) {
+        return (Chunk { key, ..given }, true);
+    }
+    (kept(before.redundancy), false)
+}
+
+/// The redundancy of a chunk of copies that was asked for with two; one of shares keeps its own.
+fn wider(before: &Chunk, given: &Chunk) -> common::redundancy::Redundancy {
+    let copies = before.redundancy.k() == 1 && given.redundancy.k() == 1;
+    if copies && given.redundancy.n() > before.redundancy.n() { given.redundancy } else { before.redundancy }
+}
+
+/// Whether two registrations are of the same sealed bytes: then their keys are the same, or a shard of both has one address.
+fn same_bytes(a: &Chunk, b: &Chunk) -> bool {
+    if a.sealed_len != b.sealed_len {
+        return false;
+    }
+    if a.key == b.key {
+        return true;
+    }
+    let copies = a.redundancy.k() == 1 && b.redundancy.k() == 1;
+    let comparable = |x: &ShardAt, y: &ShardAt| copies || (a.redundancy == b.redundancy && x.index == y.index);
+    a.shards.iter().any(|x| b.shards.iter().any(|y| comparable(x, y) && x.address == y.address))
+}
+
+/// All locations, the new ones first; when there are too many, those on dead peers go, and then the oldest.
+fn join(new: &[ShardAt], old: &[ShardAt], roster: &Roster) -> BoundedVec<ShardAt, SHARDS_PER_CHUNK> {
+    let mut seen = HashSet::new();
+    let mut all: Vec<ShardAt> =
+        new.iter().chain(old).filter(|shard| seen.insert((shard.peer, shard.index))).copied().collect();
+    if all.len() > SHARDS_PER_CHUNK {
+        all.sort_by_key(|shard| !roster.is_alive(shard.peer)); // stable: the order stays otherwise
+        all.truncate(SHARDS_PER_CHUNK);
+    }
+    BoundedVec::try_from(all).unwrap_or_default()
+}
+
+/// Writes a chunk with its indexes: who holds it, and whether it is to be repaired.
+fn write(
+    txn: &mut Txn,
+    account: AccountId,
+    chunk: ChunkId,
+    record: Chunk,
+    before: Option<&Found<Chunk>>,
+    roster: &Roster,
+) -> Result<(), Stop> {
+    let old: HashSet<_> =
+        before.iter().flat_map(|before| before.record.shards.iter().map(|shard| shard.peer)).collect();
+    let new: HashSet<_> = record.shards.iter().map(|shard| shard.peer).collect();
+    for gone in old.difference(&new) {
+        txn.delete(&key::held(*gone, account, chunk));
+    }
+    for shard in record.shards.iter().filter(|shard| !old.contains(&shard.peer)) {
+        txn.put(&key::held(shard.peer, account, chunk), &Held { index: shard.index })?;
+    }
+    let present = alive_of(record.redundancy, &record.shards, |peer| roster.is_alive(peer));
+    if present < record.redundancy.n() {
+        txn.put(&key::repair(account, chunk), &Mark {})?;
+    } else if before.is_some() {
+        txn.delete(&key::repair(account, chunk));
+    }
+    if before.is_none_or(|before| before.record != record) {
+        txn.put(&key::chunk(account, chunk), &record)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! Looking: walking down a path, listing a folder, reading manifests. Nothing is changed; every answer is bounded.
+
+use std::collections::HashSet;
+
+use common::id::{AccountId, ChunkId, NameToken, NodeId, VersionId};
+use common::limits::{ANSWER_BYTES, LIST_ENTRIES, PLACEMENTS};
+use common::proto::Refusal;
+use common::proto::directory::{Found, List, Listing, LookUp, Manifests, PageView, ReadManifests};
+use common::proto::parts::{EntryView, NodeKind, PlacedChunk, VersionView};
+use common::proto::refusal::What;
+
+use super::Context;
+use crate::authorize::OfAccount;
+use crate::schema::{self, Node, key, record};
+use crate::transact::{self, Operation, Stop, Txn};
+
+/// Pages of one version that are read from the store at once: at most a mebibyte.
+const PAGES_AT_ONCE: usize = 16;
+
+impl Operation for LookUp {
+    const NAME: &'static str = "LookUp";
+    type Who = OfAccount;
+    type Answer = Found;
+
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Found, Stop> {
+        let account = who.account();
+        let mut entries = Vec::with_capacity(self.path.len());
+        let mut folder = self.start;
+        for token in &self.path {
+            let Some(entry) = txn.peek(&key::entry(account, folder, *token)).await? else { break };
+            let (node, kind) = (entry.record.node, entry.record.kind);
+            entries.push(view(txn, account, (folder, *token), entry).await?);
+            if kind == NodeKind::File {
+                break;
+            }
+            folder = node;
+        }
+        let entries = entries.try_into().map_err(|_| Refusal::TooLarge(What::Entry))?;
+        Ok(Found { entries })
+    }
+}
+
+/// An entry with what it leads to.
+async fn view(
+    txn: &mut Txn,
+    account: AccountId,
+    (folder, token): (NodeId, NameToken),
+    entry: transact::Found<schema::Entry>,
+) -> Result<EntryView, Stop> {
+    let schema::Entry { node, kind, sealed } = entry.record;
+    let version = match kind {
+        NodeKind::Folder => None,
+        NodeKind::File => Some(current(txn, account, node).await?),
+    };
+    Ok(EntryView { folder, token, node, kind, sealed, since: entry.version, version })
+}
+
+/// A file's current version.
+async fn current(txn: &mut Txn, account: AccountId, node: NodeId) -> Result<VersionView, Stop> {
+    let found = txn.peek(&key::node(account, node)).await?.ok_or(Stop::Torn)?;
+    let Node::File { version } = found.record else { return Err(Stop::Torn) };
+    let found = txn.peek(&key::version(account, version)).await?.ok_or(Stop::Torn)?.record;
+    Ok(VersionView {
+        version,
+        meta: found.meta,
+        pages: found.pages,
+        sealed_bytes: found.sealed_bytes,
+        redundancy: found.redundancy,
+        committed: found.committed,
+    })
+}
+
+impl Operation for List {
+    const NAME: &'static str = "List";
+    type Who = OfAccount;
+    type Answer = Listing;
+
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Listing, Stop> {
+        let account = who.account();
+        match txn.peek(&key::node(account, self.folder)).await?.map(|found| found.record) {
+            None => return Err(Refusal::NotFound(What::Folder).into()),
+            Some(Node::File { .. }) => return Err(Refusal::NotAFolder.into()),
+            Some(Node::Folder { .. }) => {}
+        }
+        let mut range = key::entries(account, self.folder);
+        if let Some(after) = self.after {
+            range = range.behind(key::entry(account, self.folder, after).bytes());
+        }
+        let page = txn.scan(&range, LIST_ENTRIES).await?;
+        let mut found = Vec::with_capacity(page.entries.len());
+        for entry in page.entries {
+            let token = key::token_of_entry(&entry.key)?;
+            let record: schema::Entry = record::decode(&entry.value)?;
+            found.push((token, transact::Found { record, version: entry.version }));
+        }
+        fetch_files(txn, account, &found).await?;
+        let (mut entries, mut bytes, mut more) = (Vec::with_capacity(found.len()), 0, page.more);
+        for (token, entry) in found {
+            let view = match view(txn, account, (self.folder, token), entry).await {
+                Err(Stop::Torn) => continue, // taken away while we read: it is not there any more
+                view => view?,
+            };
+            bytes += view.sealed.len() + view.version.as_ref().map_or(0, |version| version.meta.len()) + 128;
+            if bytes > ANSWER_BYTES && !entries.is_empty() {
+                more = true;
+                break;
+            }
+            entries.push(view);
+        }
+        if entries.is_empty() && more {
+            return Err(Stop::Torn);
+        }
+        let entries = entries.try_into().map_err(|_| Refusal::TooLarge(What::Entry))?;
+        Ok(Listing { entries, more })
+    }
+}
+
+/// Reads nodes and versions of a whole page in two goes.
+async fn fetch_files(
+    txn: &mut Txn,
+    account: AccountId,
+    found: &[(NameToken, transact::Found<schema::Entry>)],
+) -> Result<(), Stop> {
+    let files = found.iter().filter(|(_, entry)| entry.record.kind == NodeKind::File);
+    let nodes: Vec<_> = files.map(|(_, entry)| key::node(account, entry.record.node)).collect();
+    let nodes = txn.peek_all(&nodes).await?;
+    let versions: Vec<_> = nodes
+        .into_iter()
+        .flatten()
+        .filter_map(|found| match found.record {
+            Node::File { version } => Some(key::version(account, version)),
+            Node::Folder { .. } => None,
+        })
+        .collect();
+    txn.fetch(&versions).await
+}
+
+/// An answer that fills up.
+#[derive(Default)]
+struct Filling {
+    pages: Vec<PageView>,
+    placements: Vec<PlacedChunk>,
+    placed: HashSet<ChunkId>,
+    bytes: usize,
+}
+
+impl Operation for ReadManifests {
+    const NAME: &'static str = "ReadManifests";
+    type Who = OfAccount;
+    type Answer = Manifests;
+
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Manifests, Stop> {
+        let account = who.account();
+        let versions: Vec<_> = self.wants.iter().map(|want| key::version(account, want.version)).collect();
+        let versions = txn.peek_all(&versions).await?;
+        let first: Vec<_> = self.wants.iter().map(|want| key::page(account, want.version, want.from)).collect();
+        txn.fetch(&first).await?;
+        let (mut filling, mut missing) = (Filling::default(), Vec::new());
+        for (want, version) in self.wants.iter().zip(versions) {
+            let Some(version) = version else {
+                missing.push(want.version);
+                continue;
+            };
+            let all = filling.version(txn, account, want.version, want.from..version.record.pages).await?;
+            if !all {
+                break;
+            }
+        }
+        Ok(Manifests {
+            pages: filling.pages.try_into().map_err(|_| Refusal::TooLarge(What::Page))?,
+            placements: filling.placements.try_into().map_err(|_| Refusal::TooLarge(What::Chunk))?,
+            missing: missing.try_into().map_err(|_| Refusal::TooLarge(What::Version))?,
+        })
+    }
+}
+
+impl Filling {
+    /// Takes pages of a version as far as there is room; whether that was all of them.
+    async fn version(
+        &mut self,
+        txn: &mut Txn,
+        account: AccountId,
+        version: VersionId,
+        pages: std::ops::Range<u32>,
+    ) -> Result<bool, Stop> {
+        let mut ahead = Vec::new();
+        for number in pages.clone() {
+            if number != pages.start && ahead.is_empty() {
+                ahead = (number..pages.end).take(PAGES_AT_ONCE).map(|page| key::page(account, version, page)).collect();
+                txn.fetch(&ahead).await?;
+            }
+            ahead.pop();
+            let page = txn.peek(&key::page(account, version, number)).await?.ok_or(Refusal::NotFound(What::Page))?;
+            if !self.page(txn, account, version, number, page.record).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn page(
+        &mut self,
+        txn: &mut Txn,
+        account: AccountId,
+        version: VersionId,
+        page: u32,
+        record: schema::Page,
+    ) -> Result<bool, Stop> {
+        let new: Vec<ChunkId> = record.chunks.iter().copied().filter(|chunk| !self.placed.contains(chunk)).collect();
+        let keys: Vec<_> = new.iter().map(|chunk| key::chunk(account, *chunk)).collect();
+        let chunks = txn.peek_all(&keys).await?;
+        let mut placements = Vec::with_capacity(new.len());
+        for (chunk, found) in new.into_iter().zip(chunks) {
+            let found = found.ok_or(Refusal::NotFound(What::Chunk))?;
+            placements.push(PlacedChunk { chunk, placement: found.record.placement() });
+        }
+        let shards: usize = placements.iter().map(|placed| 32 + placed.placement.shards.len() * 38).sum();
+        let bytes = self.bytes + 32 + record.sealed.len() + shards;
+        let over = bytes > ANSWER_BYTES
+            || self.placements.len() + placements.len() > PLACEMENTS
+            || self.pages.len() >= common::limits::READ_MANIFESTS;
+        if over && !self.pages.is_empty() {
+            return Ok(false);
+        }
+        self.bytes = bytes;
+        self.placed.extend(placements.iter().map(|placed| placed.chunk));
+        self.placements.extend(placements);
+        self.pages.push(PageView { version, page, sealed: record.sealed });
+        Ok(true)
+    }
+}

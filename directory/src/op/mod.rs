@@ -1,0 +1,45 @@
+//! Operations: what each request decides, one noun a file. Pure over what they read: the clock, the peers' liveness and randomness
+//! are arguments.
+//!
+//! All keys of a client's operations are made from the account of its certificate, and never from the request.
+//!
+//! - the tree: [`folder`], [`entry`], [`look`];
+//! - uploads: [`upload`], [`chunk`], [`page`], [`publish`];
+//! - members: [`ticket`], [`enrol`], [`revoke`];
+//! - the directory itself: [`note`], [`expire`].
+
+pub mod chunk;
+pub mod enrol;
+pub mod entry;
+pub mod expire;
+pub mod folder;
+pub mod look;
+pub mod note;
+pub mod page;
+pub mod publish;
+pub mod revoke;
+pub mod ticket;
+pub mod tree;
+pub mod upload;
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::sync::Arc;
+
+use common::id::ClusterId;
+use common::redundancy::Redundancy;
+use common::time::Timestamp;
+
+use crate::members::Roster;
+
+/// What decisions rest on beside what they read.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub now: Timestamp,
+    pub cluster: ClusterId,
+    pub generation: u64,
+    pub redundancy: Redundancy,
+    /// The peers as they are seen now.
+    pub roster: Arc<Roster>,
+}

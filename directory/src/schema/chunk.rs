@@ -1,0 +1,93 @@
+//! Chunk: its sealed key, and where its shards are. The serialisation point of a chunk's life.
+//!
+//! Referencing a chunk checks this record. Condemning it (the collector's, later) takes two commits: one sets `condemned`, a later one
+//! that has seen no reference after it deletes the record under a check. A reference of before the first is seen by the second; one
+//! made after it must rewrite the record as not condemned, which fails the second. So many uploads can reference one chunk at once
+//! without rewriting it.
+
+use std::collections::HashSet;
+
+use common::bounded::BoundedVec;
+use common::id::PeerId;
+use common::limits::SHARDS_PER_CHUNK;
+use common::proto::parts::{Placement, SealedKey, ShardAt};
+use common::redundancy::Redundancy;
+use serde::{Deserialize, Serialize};
+
+use super::Record;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    pub sealed_len: u32,
+    pub redundancy: Redundancy,
+    pub key: SealedKey,
+    /// Each peer and index at most once together; an index may be on several peers.
+    pub shards: BoundedVec<ShardAt, SHARDS_PER_CHUNK>,
+    /// On its way to deletion, unless somebody references it again.
+    pub condemned: bool,
+}
+
+impl Record for Chunk {
+    const NAME: &'static str = "chunk";
+}
+
+impl Chunk {
+    #[must_use]
+    pub fn placement(&self) -> Placement {
+        Placement { sealed_len: self.sealed_len, redundancy: self.redundancy, shards: self.shards.clone() }
+    }
+
+    /// How many shards that count are on peers of which `alive` says so: copies on different peers, or different shares.
+    #[must_use]
+    pub fn alive(&self, alive: impl Fn(PeerId) -> bool) -> usize {
+        alive_of(self.redundancy, &self.shards, alive)
+    }
+}
+
+/// The same over a list of shards.
+#[must_use]
+pub fn alive_of(redundancy: Redundancy, shards: &[ShardAt], alive: impl Fn(PeerId) -> bool) -> usize {
+    let living = || shards.iter().filter(|shard| alive(shard.peer));
+    let peers = living().map(|shard| shard.peer).collect::<HashSet<_>>().len();
+    if redundancy.k() == 1 {
+        return peers;
+    }
+    let indices = living().map(|shard| shard.index).collect::<HashSet<_>>().len();
+    peers.min(indices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::record::golden;
+    use common::address::ShardAddress;
+
+    fn at(index: u8, peer: u8) -> ShardAt {
+        ShardAt { index, peer: PeerId([peer; 16]), address: ShardAddress([index; 20]) }
+    }
+
+    #[test]
+    fn is_golden() {
+        let record = Chunk {
+            sealed_len: 70_000,
+            redundancy: Redundancy::DEFAULT,
+            key: vec![9; 4].try_into().unwrap(),
+            shards: vec![at(0, 1)].try_into().unwrap(),
+            condemned: false,
+        };
+        golden(&record, "01fc7011010001030409090909010001010101010101010101010101010101000000000000000000000000000000000000000000");
+    }
+
+    #[test]
+    fn copies_count_by_peer_and_shares_by_index() {
+        let all = |_| true;
+        let check = |k, n, shards: &[ShardAt], expected| {
+            assert_eq!(alive_of(Redundancy::new(k, n).unwrap(), shards, all), expected);
+        };
+        check(1, 3, &[at(0, 1), at(0, 2), at(1, 2)], 2);
+        check(2, 3, &[at(0, 1), at(0, 2), at(1, 3)], 2);
+        check(2, 3, &[at(0, 1), at(1, 1), at(2, 1)], 1);
+        let not_two = |peer| peer != PeerId([2; 16]);
+        assert_eq!(alive_of(Redundancy::DEFAULT, &[at(0, 1), at(1, 2)], not_two), 1);
+    }
+}

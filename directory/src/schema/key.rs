@@ -1,0 +1,466 @@
+//! Keys: one prefix byte a table, then fixed-length ids, numbers big-endian, so that the order of the bytes is the order that is meant.
+//!
+//! The only place that makes keys. Those of an account begin with its id behind the table's byte, so that no range of one account
+//! can reach into another's. Prefixes are never used again for something else.
+
+use std::marker::PhantomData;
+
+use common::id::{AccountId, ChunkId, DeviceId, NameToken, NodeId, PeerId, RequestId, TicketId, VersionId};
+use common::time::Timestamp;
+
+use super::record::RecordError;
+use super::{
+    Account, Chunk, Cluster, Device, Done, Entry, Generation, Held, Hold, Mark, Node, Page, Peer, Pending, Ticket,
+    Version,
+};
+
+/// A key, and what is stored under it.
+pub struct Key<R> {
+    bytes: Vec<u8>,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<R> Key<R> {
+    fn new(table: u8, parts: &[&[u8]]) -> Self {
+        let mut bytes = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+        bytes.push(table);
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
+        Self { bytes, record: PhantomData }
+    }
+
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    #[must_use]
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+impl<R> Clone for Key<R> {
+    fn clone(&self) -> Self {
+        Self { bytes: self.bytes.clone(), record: PhantomData }
+    }
+}
+
+/// All keys from `from` (inclusive) to `to` (exclusive).
+pub struct Range<R> {
+    pub from: Vec<u8>,
+    pub to: Vec<u8>,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<R> Range<R> {
+    fn within(table: u8, parts: &[&[u8]]) -> Self {
+        let from = Key::<R>::new(table, parts).bytes;
+        let mut to = from.clone();
+        // The first key behind all that begin with `from`; a table's byte is never 0xff, so this always ends.
+        while let Some(last) = to.pop() {
+            if last < u8::MAX {
+                to.push(last + 1);
+                break;
+            }
+        }
+        Self { from, to, record: PhantomData }
+    }
+
+    /// The part of it behind a key.
+    #[must_use]
+    pub fn behind(mut self, key: &[u8]) -> Self {
+        self.from = key.to_vec();
+        self.from.push(0);
+        self
+    }
+}
+
+/// The tables. Append-only.
+mod table {
+    pub(super) const META: u8 = 0x01;
+    pub(super) const ACCOUNT: u8 = 0x02;
+    pub(super) const ACCOUNT_NAME: u8 = 0x03;
+    pub(super) const DEVICE: u8 = 0x04;
+    pub(super) const PEER: u8 = 0x05;
+    pub(super) const TICKET: u8 = 0x06;
+    pub(super) const MOMENT: u8 = 0x07;
+    pub(super) const DONE: u8 = 0x08;
+    pub(super) const DONE_AT: u8 = 0x09;
+    pub(super) const ENTRY: u8 = 0x10;
+    pub(super) const ENTRY_HISTORY: u8 = 0x11;
+    pub(super) const NODE: u8 = 0x12;
+    pub(super) const NODE_HISTORY: u8 = 0x13;
+    pub(super) const GUARD: u8 = 0x14;
+    pub(super) const VERSION: u8 = 0x20;
+    pub(super) const PAGE: u8 = 0x21;
+    pub(super) const PENDING: u8 = 0x22;
+    pub(super) const HOLD: u8 = 0x23;
+    pub(super) const CHUNK: u8 = 0x28;
+    pub(super) const CHUNK_HISTORY: u8 = 0x29;
+    pub(super) const REFERENCE: u8 = 0x2a;
+    pub(super) const HELD: u8 = 0x2b;
+    pub(super) const REPAIR: u8 = 0x2c;
+}
+
+#[must_use]
+pub fn cluster() -> Key<Cluster> {
+    Key::new(table::META, &[&[1]])
+}
+
+#[must_use]
+pub fn generation() -> Key<Generation> {
+    Key::new(table::META, &[&[2]])
+}
+
+#[must_use]
+pub fn account(account: AccountId) -> Key<Account> {
+    Key::new(table::ACCOUNT, &[&account.0])
+}
+
+#[must_use]
+pub fn accounts() -> Range<Account> {
+    Range::within(table::ACCOUNT, &[])
+}
+
+/// The id of the account with this name.
+#[must_use]
+pub fn account_name(name: &str) -> Key<super::account::Named> {
+    Key::new(table::ACCOUNT_NAME, &[name.as_bytes()])
+}
+
+#[must_use]
+pub fn device(device: DeviceId) -> Key<Device> {
+    Key::new(table::DEVICE, &[&device.0])
+}
+
+#[must_use]
+pub fn devices() -> Range<Device> {
+    Range::within(table::DEVICE, &[])
+}
+
+#[must_use]
+pub fn peer(peer: PeerId) -> Key<Peer> {
+    Key::new(table::PEER, &[&peer.0])
+}
+
+#[must_use]
+pub fn peers() -> Range<Peer> {
+    Range::within(table::PEER, &[])
+}
+
+#[must_use]
+pub fn ticket(ticket: TicketId) -> Key<Ticket> {
+    Key::new(table::TICKET, &[&ticket.0])
+}
+
+#[must_use]
+pub fn tickets() -> Range<Ticket> {
+    Range::within(table::TICKET, &[])
+}
+
+/// The sequence at a time: that of the commit that wrote the mark.
+#[must_use]
+pub fn moment(at: Timestamp) -> Key<Mark> {
+    Key::new(table::MOMENT, &[&at.0.to_be_bytes()])
+}
+
+#[must_use]
+pub fn moments() -> Range<Mark> {
+    Range::within(table::MOMENT, &[])
+}
+
+/// What a caller was answered to a request.
+#[must_use]
+pub fn done(caller: [u8; 16], request: RequestId) -> Key<Done> {
+    Key::new(table::DONE, &[&caller, &request.0])
+}
+
+/// The same requests in the order of time, for their expiry.
+#[must_use]
+pub fn done_at(at: Timestamp, caller: [u8; 16], request: RequestId) -> Key<Mark> {
+    Key::new(table::DONE_AT, &[&at.0.to_be_bytes(), &caller, &request.0])
+}
+
+/// All requests that were answered before this time.
+#[must_use]
+pub fn done_before(at: Timestamp) -> Range<Mark> {
+    let mut range = Range::within(table::DONE_AT, &[]);
+    range.to = Key::<Mark>::new(table::DONE_AT, &[&at.0.to_be_bytes()]).bytes;
+    range
+}
+
+#[must_use]
+pub fn entry(account: AccountId, folder: NodeId, token: NameToken) -> Key<Entry> {
+    Key::new(table::ENTRY, &[&account.0, &folder.0, &token.0])
+}
+
+#[must_use]
+pub fn entries(account: AccountId, folder: NodeId) -> Range<Entry> {
+    Range::within(table::ENTRY, &[&account.0, &folder.0])
+}
+
+/// What an entry was from the sequence `since` until the sequence of the commit that wrote this.
+#[must_use]
+pub fn entry_history(account: AccountId, folder: NodeId, token: NameToken, since: u64) -> Key<Entry> {
+    Key::new(table::ENTRY_HISTORY, &[&account.0, &folder.0, &token.0, &since.to_be_bytes()])
+}
+
+#[must_use]
+pub fn node(account: AccountId, node: NodeId) -> Key<Node> {
+    Key::new(table::NODE, &[&account.0, &node.0])
+}
+
+/// What a node was from the sequence `since` until the sequence of the commit that wrote this.
+#[must_use]
+pub fn node_history(account: AccountId, node: NodeId, since: u64) -> Key<Node> {
+    Key::new(table::NODE_HISTORY, &[&account.0, &node.0, &since.to_be_bytes()])
+}
+
+/// Written with every entry that appears in or leaves a folder.
+#[must_use]
+pub fn guard(account: AccountId, folder: NodeId) -> Key<Mark> {
+    Key::new(table::GUARD, &[&account.0, &folder.0])
+}
+
+#[must_use]
+pub fn version(account: AccountId, version: VersionId) -> Key<Version> {
+    Key::new(table::VERSION, &[&account.0, &version.0])
+}
+
+#[must_use]
+pub fn page(account: AccountId, version: VersionId, page: u32) -> Key<Page> {
+    Key::new(table::PAGE, &[&account.0, &version.0, &page.to_be_bytes()])
+}
+
+/// The pages of a version, from one on.
+#[must_use]
+pub fn pages(account: AccountId, version: VersionId, first: u32) -> Range<Page> {
+    let mut range = Range::within(table::PAGE, &[&account.0, &version.0]);
+    range.from = page(account, version, first).bytes;
+    range
+}
+
+#[must_use]
+pub fn pending(account: AccountId, upload: VersionId) -> Key<Pending> {
+    Key::new(table::PENDING, &[&account.0, &upload.0])
+}
+
+#[must_use]
+pub fn all_pending() -> Range<Pending> {
+    Range::within(table::PENDING, &[])
+}
+
+#[must_use]
+pub fn pending_of(account: AccountId) -> Range<Pending> {
+    Range::within(table::PENDING, &[&account.0])
+}
+
+/// That a pending version holds a chunk: the counterpart of [`reference`], in the order of the versions.
+#[must_use]
+pub fn hold(account: AccountId, upload: VersionId, chunk: ChunkId) -> Key<Hold> {
+    Key::new(table::HOLD, &[&account.0, &upload.0, &chunk.0])
+}
+
+#[must_use]
+pub fn holds(account: AccountId, upload: VersionId) -> Range<Hold> {
+    Range::within(table::HOLD, &[&account.0, &upload.0])
+}
+
+#[must_use]
+pub fn chunk(account: AccountId, chunk: ChunkId) -> Key<Chunk> {
+    Key::new(table::CHUNK, &[&account.0, &chunk.0])
+}
+
+#[must_use]
+pub fn chunks() -> Range<Chunk> {
+    Range::within(table::CHUNK, &[])
+}
+
+/// What a chunk's record was before it was replaced by one of other shards.
+#[must_use]
+pub fn chunk_history(account: AccountId, chunk: ChunkId, since: u64) -> Key<Chunk> {
+    Key::new(table::CHUNK_HISTORY, &[&account.0, &chunk.0, &since.to_be_bytes()])
+}
+
+/// That a version, committed or pending, needs a chunk.
+#[must_use]
+pub fn reference(account: AccountId, chunk: ChunkId, version: VersionId) -> Key<Mark> {
+    Key::new(table::REFERENCE, &[&account.0, &chunk.0, &version.0])
+}
+
+#[must_use]
+pub fn references(account: AccountId, chunk: ChunkId) -> Range<Mark> {
+    Range::within(table::REFERENCE, &[&account.0, &chunk.0])
+}
+
+/// That a peer holds a shard of a chunk.
+#[must_use]
+pub fn held(peer: PeerId, account: AccountId, chunk: ChunkId) -> Key<Held> {
+    Key::new(table::HELD, &[&peer.0, &account.0, &chunk.0])
+}
+
+#[must_use]
+pub fn held_by(peer: PeerId) -> Range<Held> {
+    Range::within(table::HELD, &[&peer.0])
+}
+
+/// That a chunk has fewer shards than it should.
+#[must_use]
+pub fn repair(account: AccountId, chunk: ChunkId) -> Key<Mark> {
+    Key::new(table::REPAIR, &[&account.0, &chunk.0])
+}
+
+#[must_use]
+pub fn repairs() -> Range<Mark> {
+    Range::within(table::REPAIR, &[])
+}
+
+/// Splits a key into its ids: the table's byte is skipped, and there must be nothing left.
+fn parts<const A: usize, const B: usize>(key: &[u8], table: &'static str) -> Result<([u8; A], [u8; B]), RecordError> {
+    let refuse = || RecordError::Key { table };
+    let (first, rest) = key.get(1..).and_then(<[u8]>::split_first_chunk).ok_or_else(refuse)?;
+    let second = rest.try_into().map_err(|_| refuse())?;
+    Ok((*first, second))
+}
+
+fn last<const A: usize>(key: &[u8], table: &'static str) -> Result<[u8; A], RecordError> {
+    key.last_chunk().copied().ok_or(RecordError::Key { table })
+}
+
+/// # Errors
+/// Unless it is a key of the table; likewise for those that follow.
+pub fn token_of_entry(key: &[u8]) -> Result<NameToken, RecordError> {
+    last(key, "entry").map(NameToken)
+}
+
+/// # Errors
+/// As above.
+pub fn page_of_page(key: &[u8]) -> Result<u32, RecordError> {
+    last(key, "page").map(u32::from_be_bytes)
+}
+
+/// # Errors
+/// As above.
+pub fn id_of_peer(key: &[u8]) -> Result<PeerId, RecordError> {
+    last(key, "peer").map(PeerId)
+}
+
+/// # Errors
+/// As above.
+pub fn id_of_device(key: &[u8]) -> Result<DeviceId, RecordError> {
+    last(key, "device").map(DeviceId)
+}
+
+/// # Errors
+/// As above.
+pub fn ids_of_pending(key: &[u8]) -> Result<(AccountId, VersionId), RecordError> {
+    parts(key, "pending").map(|(account, upload)| (AccountId(account), VersionId(upload)))
+}
+
+/// # Errors
+/// As above.
+pub fn id_of_ticket(key: &[u8]) -> Result<TicketId, RecordError> {
+    last(key, "ticket").map(TicketId)
+}
+
+/// # Errors
+/// As above.
+pub fn time_of_moment(key: &[u8]) -> Result<Timestamp, RecordError> {
+    last(key, "moment").map(|at| Timestamp(u64::from_be_bytes(at)))
+}
+
+/// # Errors
+/// As above.
+pub fn chunk_of_hold(key: &[u8]) -> Result<ChunkId, RecordError> {
+    last(key, "hold").map(ChunkId)
+}
+
+/// # Errors
+/// As above.
+pub fn ids_of_chunk(key: &[u8]) -> Result<(AccountId, ChunkId), RecordError> {
+    parts(key, "chunk").map(|(account, chunk)| (AccountId(account), ChunkId(chunk)))
+}
+
+/// # Errors
+/// As above.
+pub fn ids_of_done_at(key: &[u8]) -> Result<(Timestamp, [u8; 16], RequestId), RecordError> {
+    let refuse = || RecordError::Key { table: "done by time" };
+    let (at, ids) = key.get(1..).and_then(<[u8]>::split_first_chunk::<8>).ok_or_else(refuse)?;
+    let (caller, request) = ids.split_first_chunk::<16>().ok_or_else(refuse)?;
+    let request = RequestId::from_slice(request).ok_or_else(refuse)?;
+    Ok((Timestamp(u64::from_be_bytes(*at)), *caller, request))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: AccountId = AccountId([0xaa; 16]);
+
+    #[test]
+    fn keys_are_golden() {
+        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let (a, n, v, c, p) = ("aa".repeat(16), "bb".repeat(16), "cc".repeat(16), "dd".repeat(20), "ee".repeat(16));
+        let (node_id, token) = (NodeId([0xbb; 16]), NameToken([0xbb; 16]));
+        let (version_id, chunk_id, peer_id) = (VersionId([0xcc; 16]), ChunkId([0xdd; 20]), PeerId([0xee; 16]));
+        let at = Timestamp(0x0102);
+        let cases = [
+            (cluster().into_bytes(), "0101".to_owned()),
+            (generation().into_bytes(), "0102".to_owned()),
+            (account(A).into_bytes(), format!("02{a}")),
+            (account_name("ann").into_bytes(), "03616e6e".to_owned()),
+            (device(DeviceId([0xbb; 16])).into_bytes(), format!("04{n}")),
+            (peer(peer_id).into_bytes(), format!("05{p}")),
+            (ticket(TicketId([0xbb; 16])).into_bytes(), format!("06{n}")),
+            (moment(at).into_bytes(), "070000000000000102".to_owned()),
+            (done([0xbb; 16], RequestId([0xcc; 16])).into_bytes(), format!("08{n}{v}")),
+            (done_at(at, [0xbb; 16], RequestId([0xcc; 16])).into_bytes(), format!("090000000000000102{n}{v}")),
+            (entry(A, node_id, token).into_bytes(), format!("10{a}{n}{n}")),
+            (entry_history(A, node_id, token, 0x0102).into_bytes(), format!("11{a}{n}{n}0000000000000102")),
+            (node(A, node_id).into_bytes(), format!("12{a}{n}")),
+            (node_history(A, node_id, 0x0102).into_bytes(), format!("13{a}{n}0000000000000102")),
+            (guard(A, node_id).into_bytes(), format!("14{a}{n}")),
+            (version(A, version_id).into_bytes(), format!("20{a}{v}")),
+            (page(A, version_id, 0x0102).into_bytes(), format!("21{a}{v}00000102")),
+            (pending(A, version_id).into_bytes(), format!("22{a}{v}")),
+            (hold(A, version_id, chunk_id).into_bytes(), format!("23{a}{v}{c}")),
+            (chunk(A, chunk_id).into_bytes(), format!("28{a}{c}")),
+            (chunk_history(A, chunk_id, 0x0102).into_bytes(), format!("29{a}{c}0000000000000102")),
+            (reference(A, chunk_id, version_id).into_bytes(), format!("2a{a}{c}{v}")),
+            (held(peer_id, A, chunk_id).into_bytes(), format!("2b{p}{a}{c}")),
+            (repair(A, chunk_id).into_bytes(), format!("2c{a}{c}")),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(hex(&key), expected);
+            assert!(key.len() <= common::limits::KEY_BYTES);
+        }
+    }
+
+    #[test]
+    fn ranges_hold_their_keys_and_no_others() {
+        let folder = NodeId([0xff; 16]);
+        let range = entries(AccountId([0xff; 16]), folder);
+        let key = entry(AccountId([0xff; 16]), folder, NameToken([0xff; 16])).into_bytes();
+        assert!(range.from <= key && key < range.to);
+        assert_eq!(range.to, [0x11]);
+        let range = entries(A, NodeId([1; 16]));
+        let next = entry(A, NodeId([2; 16]), NameToken([0; 16])).into_bytes();
+        assert!(next >= range.to);
+        let behind = pages(A, VersionId([1; 16]), 7);
+        assert!(page(A, VersionId([1; 16]), 6).into_bytes() < behind.from);
+    }
+
+    #[test]
+    fn ids_come_back_out_of_keys() {
+        let (upload, chunk_id) = (VersionId([7; 16]), ChunkId([8; 20]));
+        assert_eq!(ids_of_pending(pending(A, upload).bytes()).unwrap(), (A, upload));
+        assert_eq!(ids_of_chunk(chunk(A, chunk_id).bytes()).unwrap(), (A, chunk_id));
+        assert_eq!(chunk_of_hold(hold(A, upload, chunk_id).bytes()).unwrap(), chunk_id);
+        let request = RequestId([5; 16]);
+        assert_eq!(
+            ids_of_done_at(done_at(Timestamp(1), [4; 16], request).bytes()).unwrap(),
+            (Timestamp(1), [4; 16], request)
+        );
+        assert!(ids_of_chunk(&[0x28; 5]).is_err());
+    }
+}

@@ -1,0 +1,438 @@
+//! Service: one directory at work: finds out what is asked by whom, has it decided, and answers.
+//!
+//! Every request runs on a thread where it may wait for the disk; the threads of the network never do.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use common::id::{RequestId, TicketId};
+use common::identity::{Credentials, Role, Subject};
+use common::proto::directory::*;
+use common::proto::enroll::{Enroll, EnrollRequest, Enrolled};
+use common::proto::parts::Addresses;
+use common::proto::refusal::What;
+use common::proto::{FrameError, Refusal, Request};
+use common::telemetry;
+use common::ticket::Ticket;
+use common::time::{Clock, Timestamp};
+use common::transport::connection::Protocol;
+use common::transport::{Call, CallError, Caller, Handler, Responder};
+
+use crate::authority::Keys;
+use crate::authorize::{self, Itself, Joiner, OfAccount, OfAdmin, OfPeer};
+use crate::config::Settings;
+use crate::kv::Store;
+use crate::members::{Members, Published};
+use crate::op::enrol::{Admitted, Enrol};
+use crate::op::note::NotePeer;
+use crate::op::ticket::MakeTicket;
+use crate::op::upload::Granted;
+use crate::op::{Context, page};
+use crate::schema::key;
+use crate::status::Counter;
+use crate::transact::{self, Operation, Txn};
+
+/// Everything that requests work on.
+pub struct Service {
+    pub store: Arc<dyn Store>,
+    pub members: Members,
+    pub keys: Keys,
+    pub credentials: Credentials,
+    pub settings: Settings,
+    pub clock: Clock,
+    pub counter: Counter,
+}
+
+/// Answers with what was decided.
+async fn reply<R: Request>(responder: Responder, result: Result<R::Response, Refusal>) -> Result<(), CallError> {
+    match result {
+        Ok(answer) => responder.answer::<R>(&answer, Vec::new()).await,
+        Err(refusal) => {
+            tracing::debug!(request = R::NAME, %refusal, "refused");
+            responder.refuse(&refusal).await
+        }
+    }
+}
+
+impl Service {
+    #[must_use]
+    pub fn now(&self) -> (Instant, Timestamp) {
+        (Instant::now(), self.clock.now())
+    }
+
+    #[must_use]
+    pub fn context(&self) -> Context {
+        Context {
+            now: self.clock.now(),
+            cluster: self.settings.cluster,
+            generation: self.members.cluster().generation,
+            redundancy: self.settings.redundancy,
+            roster: self.members.roster(),
+        }
+    }
+
+    /// Has an operation decided and committed.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub async fn run<O: Operation>(&self, operation: &O, who: O::Who) -> Result<O::Answer, Refusal> {
+        transact::run(&self.store, operation, who, &self.context()).await
+    }
+
+    async fn hello(&self, subject: &Subject, hello: &Hello) -> Result<Welcome, Refusal> {
+        self.not_behind(hello.generation)?;
+        let Published { map, .. } = self.members.published();
+        let account = match subject {
+            Subject::Client { account, .. } => Some(self.account(*account).await?),
+            Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => None,
+        };
+        tracing::info!(program = &*hello.program, "hello");
+        Ok(Welcome {
+            cluster: self.settings.cluster,
+            generation: self.members.cluster().generation,
+            now: self.clock.now(),
+            redundancy: self.settings.redundancy,
+            map,
+            account,
+        })
+    }
+
+    /// A directory that was restored from an old copy is told so by those who have seen a later one.
+    fn not_behind(&self, known: u64) -> Result<(), Refusal> {
+        let given = self.members.cluster().generation;
+        if known > given {
+            tracing::error!(given, known, "somebody has seen a later generation: this data folder is an old copy");
+            return Err(Refusal::OldGeneration { given, known });
+        }
+        Ok(())
+    }
+
+    async fn account(&self, account: common::id::AccountId) -> Result<AccountView, Refusal> {
+        let mut txn = Txn::new(self.store.clone());
+        let found = txn.peek(&key::account(account)).await.map_err(|error| {
+            tracing::error!(error = telemetry::chain(&error), "cannot read an account");
+            Refusal::Internal
+        })?;
+        let record = found.ok_or(Refusal::NotFound(What::Account))?.record;
+        Ok(AccountView { account, name: record.name, root: record.root, key_check: record.key_check })
+    }
+
+    fn map(&self, have: u64) -> Option<common::map::SignedMap> {
+        let Published { epoch, map, .. } = self.members.published();
+        (epoch != have).then_some(map)
+    }
+
+    /// How the whole cluster is.
+    ///
+    /// # Errors
+    /// When the store cannot be counted.
+    pub async fn cluster_status(&self) -> Result<ClusterStatus, Refusal> {
+        self.status(&Subject::Directory).await
+    }
+
+    async fn status(&self, subject: &Subject) -> Result<ClusterStatus, Refusal> {
+        let counts = self.counter.counts(&self.store, &self.members.roster()).await.map_err(|error| {
+            tracing::error!(error = telemetry::chain(&error), "cannot count");
+            Refusal::Internal
+        })?;
+        let (figures, accounts) = match subject {
+            Subject::Client { account, .. } => (counts.of(*account), 1),
+            Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => (counts.all, counts.total_accounts),
+        };
+        Ok(ClusterStatus {
+            cluster: self.settings.cluster,
+            generation: self.members.cluster().generation,
+            sequence: self.store.last_sequence(),
+            now: self.clock.now(),
+            redundancy: self.settings.redundancy,
+            peers: self.members.status().try_into().map_err(|_| Refusal::TooLarge(What::Peer))?,
+            chunks: figures.chunks,
+            sealed_bytes: figures.sealed_bytes,
+            degraded: figures.degraded,
+            unreadable: figures.unreadable,
+            pending: figures.pending,
+            accounts,
+            devices: figures.devices,
+        })
+    }
+
+    fn begun(&self, granted: Granted) -> Result<Begun, Refusal> {
+        Ok(Begun { expires: granted.0.expires, grant: self.keys.grant(&granted.0)? })
+    }
+
+    async fn put_pages(&self, request: PutPages, who: OfAccount) -> Result<Done, Refusal> {
+        for part in page::split(request) {
+            self.run(&part, who).await?;
+        }
+        Ok(Done {})
+    }
+
+    async fn heartbeat(&self, who: OfPeer, beat: &Heartbeat, seen_at: &str) -> Result<HeartbeatAnswer, Refusal> {
+        self.not_behind(beat.generation)?;
+        let seen_at = seen_at.to_owned().try_into().ok().and_then(|address| Addresses::try_from(vec![address]).ok());
+        let changed = self.members.changed(who.peer(), beat, &seen_at.unwrap_or_default())?;
+        if let Some(record) = &changed {
+            self.run(&NotePeer { peer: who.peer(), record: record.clone() }, Itself).await?;
+        }
+        self.members.heard(who.peer(), beat, changed, self.now());
+        let again = self.members.cluster().times.heartbeat.as_millis();
+        Ok(HeartbeatAnswer {
+            generation: self.members.cluster().generation,
+            now: self.clock.now(),
+            again_ms: u32::try_from(again).unwrap_or(u32::MAX),
+            map: self.map(beat.map),
+        })
+    }
+
+    /// Makes a ticket.
+    ///
+    /// # Errors
+    /// When it asks for too much.
+    pub async fn new_ticket(&self, request: NewTicket, who: OfAdmin) -> Result<TicketMade, Refusal> {
+        let role = match request.role {
+            TicketRole::Peer => Role::Peer,
+            TicketRole::Client => Role::Client,
+        };
+        let addresses = self.members.cluster().directory.iter().map(ToString::to_string).collect();
+        let ticket = Ticket::new(self.settings.cluster, role, self.keys.fingerprint(), addresses)
+            .map_err(|_| Refusal::NotFound(What::Address))?;
+        let operation = MakeTicket {
+            ticket: ticket.id(),
+            verifier: *ticket.verifier(),
+            role: request.role,
+            account: request.account,
+            uses: request.uses,
+            ttl_ms: request.ttl_ms,
+            new_account: common::id::AccountId::random(),
+            new_root: common::id::NodeId::random(),
+        };
+        let noted = self.run(&operation, who).await?;
+        let line = ticket.to_line().to_string();
+        let ticket = line.try_into().map_err(|_| Refusal::TooLarge(What::Request))?;
+        Ok(TicketMade { ticket, expires: noted.expires })
+    }
+
+    /// Revokes, in the store, in the map and on open connections.
+    ///
+    /// # Errors
+    /// When there is nobody of this id.
+    pub async fn revoke(&self, request: &Revoke, who: OfAdmin) -> Result<Done, Refusal> {
+        let done = self.run(request, who).await?;
+        let id = match request.id {
+            Revoked::Device(device) => device.0,
+            Revoked::Peer(peer) => peer.0,
+        };
+        self.members.revoke(id, self.now());
+        Ok(done)
+    }
+
+    async fn enroll(&self, request: Enroll, exporter: [u8; 32]) -> Result<Enrolled, Refusal> {
+        let id = RequestId::random().0;
+        // A request that cannot be certified must not use up a ticket.
+        self.keys.certify(&request.request, Subject::Peer(common::id::PeerId(id)), self.clock.now())?;
+        let operation = Enrol {
+            proof: request.proof,
+            exporter,
+            signing_request: request.request.to_vec(),
+            label: request.label,
+            key_check: request.key_check,
+            id,
+        };
+        let ticket: TicketId = request.ticket;
+        let admitted = self.run(&operation, Joiner(ticket)).await?;
+        let (subject, account) = match admitted {
+            Admitted::Peer(peer, record) => {
+                self.members.add(peer, record, self.now());
+                (Subject::Peer(peer), None)
+            }
+            Admitted::Device(device, account) => (Subject::Client { device, account: account.account }, Some(account)),
+        };
+        tracing::info!(ticket = ticket.short(), id = RequestId(id).short(), "enrolled");
+        Ok(Enrolled {
+            cluster: self.settings.cluster,
+            id,
+            certificate: self.keys.certify(&request.request, subject, self.clock.now())?,
+            statement_key: self.keys.statement().public().0,
+            directory: self.members.cluster().directory.clone(),
+            account,
+        })
+    }
+
+    async fn answer_enroll(&self, caller: &Caller, call: &Call, responder: Responder) -> Result<(), CallError> {
+        let request = match EnrollRequest::decode(call.tag, &call.message) {
+            Ok(EnrollRequest::Enroll(request)) => request,
+            Err(error) => return refuse_malformed(responder, &error).await,
+        };
+        let exporter = caller.connection.enrolment_exporter()?;
+        reply::<Enroll>(responder, self.enroll(request, exporter).await).await
+    }
+
+    async fn answer(&self, caller: &Caller, call: &Call, responder: Responder) -> Result<(), CallError> {
+        let request = match DirectoryRequest::decode(call.tag, &call.message) {
+            Ok(request) => request,
+            Err(error) => return refuse_malformed(responder, &error).await,
+        };
+        let Some(identity) = caller.identity else { return responder.refuse(&Refusal::WrongRole).await };
+        let subject = &identity.subject;
+        if identity.cluster != self.settings.cluster {
+            return responder.refuse(&Refusal::OtherCluster).await;
+        }
+        if let Err(refusal) = authorize::check(subject, identity.role(), &request, &self.members.roster()) {
+            tracing::debug!(request = request.name(), %refusal, "refused");
+            return responder.refuse(&refusal).await;
+        }
+        tracing::debug!(request = request.name(), "asked");
+        self.dispatch(subject, request, caller, responder).await
+    }
+
+    async fn dispatch(
+        &self,
+        subject: &Subject,
+        request: DirectoryRequest,
+        caller: &Caller,
+        responder: Responder,
+    ) -> Result<(), CallError> {
+        type Asked = DirectoryRequest;
+        match request {
+            Asked::Hello(r) => reply::<Hello>(responder, self.hello(subject, &r).await).await,
+            Asked::GetMap(r) => reply::<GetMap>(responder, Ok(MapAnswer { map: self.map(r.have) })).await,
+            Asked::Renew(r) => {
+                let renewed = self.keys.certify(&r.request, *subject, self.clock.now());
+                reply::<Renew>(responder, renewed.map(|certificate| Renewed { certificate })).await
+            }
+            Asked::GetStatus(_) => reply::<GetStatus>(responder, self.status(subject).await).await,
+            Asked::LookUp(r) => self.plain(responder, subject, r).await,
+            Asked::List(r) => self.plain(responder, subject, r).await,
+            Asked::MakeFolders(r) => self.plain(responder, subject, r).await,
+            Asked::Rename(r) => self.plain(responder, subject, r).await,
+            Asked::Remove(r) => self.plain(responder, subject, r).await,
+            Asked::ReadManifests(r) => self.plain(responder, subject, r).await,
+            Asked::Begin(r) => {
+                let begun = self.for_account(subject, &r).await.and_then(|granted| self.begun(granted));
+                reply::<Begin>(responder, begun).await
+            }
+            Asked::Extend(r) => {
+                let begun = self.for_account(subject, &r).await.and_then(|granted| self.begun(granted));
+                reply::<Extend>(responder, begun).await
+            }
+            Asked::Ask(r) => self.plain(responder, subject, r).await,
+            Asked::Register(r) => self.plain(responder, subject, r).await,
+            Asked::PutPages(r) => {
+                let done = match authorize::of_account(subject) {
+                    Ok(who) => self.put_pages(r, who).await,
+                    Err(refusal) => Err(refusal),
+                };
+                reply::<PutPages>(responder, done).await
+            }
+            Asked::Publish(r) => self.plain(responder, subject, r).await,
+            Asked::Abandon(r) => self.plain(responder, subject, r).await,
+            Asked::Heartbeat(r) => {
+                let seen_at = caller.connection.remote().to_string();
+                let answer = match authorize::of_peer(subject) {
+                    Ok(who) => self.heartbeat(who, &r, &seen_at).await,
+                    Err(refusal) => Err(refusal),
+                };
+                reply::<Heartbeat>(responder, answer).await
+            }
+            Asked::NewTicket(r) => {
+                let made = match authorize::of_admin(subject) {
+                    Ok(who) => self.new_ticket(r, who).await,
+                    Err(refusal) => Err(refusal),
+                };
+                reply::<NewTicket>(responder, made).await
+            }
+            Asked::Revoke(r) => {
+                let done = match authorize::of_admin(subject) {
+                    Ok(who) => self.revoke(&r, who).await,
+                    Err(refusal) => Err(refusal),
+                };
+                reply::<Revoke>(responder, done).await
+            }
+        }
+    }
+
+    async fn for_account<O: Operation<Who = OfAccount>>(
+        &self,
+        subject: &Subject,
+        operation: &O,
+    ) -> Result<O::Answer, Refusal> {
+        self.run(operation, authorize::of_account(subject)?).await
+    }
+
+    /// A request that is an operation of an account, and answered with what that decides.
+    async fn plain<R>(&self, responder: Responder, subject: &Subject, request: R) -> Result<(), CallError>
+    where
+        R: Request + Operation<Who = OfAccount, Answer = <R as Request>::Response>,
+    {
+        reply::<R>(responder, self.for_account(subject, &request).await).await
+    }
+}
+
+async fn refuse_malformed(responder: Responder, error: &FrameError) -> Result<(), CallError> {
+    tracing::debug!(error = telemetry::chain(error), "malformed request");
+    responder.refuse(&Refusal::Malformed).await
+}
+
+/// The service as connections see it.
+#[derive(Clone)]
+pub struct Door(pub Arc<Service>);
+
+impl Handler for Door {
+    fn admit(&self, caller: &Caller) -> Result<(), Refusal> {
+        let Some(identity) = caller.identity else { return Ok(()) };
+        if identity.cluster != self.0.settings.cluster {
+            return Err(Refusal::OtherCluster);
+        }
+        authorize::standing(&identity.subject, &self.0.members.roster())
+    }
+
+    fn connected(&self, caller: &Arc<Caller>) {
+        let Some(id) = caller.identity.and_then(|identity| id_of(&identity.subject)) else { return };
+        if self.0.members.connected(id, &caller.connection).is_err() {
+            caller.connection.close();
+        }
+    }
+
+    fn disconnected(&self, caller: &Arc<Caller>) {
+        if let Some(id) = caller.identity.and_then(|identity| id_of(&identity.subject)) {
+            self.0.members.disconnected(id, &caller.connection);
+        }
+    }
+
+    async fn handle(&self, caller: Arc<Caller>, call: Call, responder: Responder) -> Result<(), CallError> {
+        let service = self.0.clone();
+        off_the_network(async move {
+            match caller.protocol {
+                Protocol::Enroll => service.answer_enroll(&caller, &call, responder).await,
+                Protocol::Main => service.answer(&caller, &call, responder).await,
+            }
+        })
+        .await
+    }
+}
+
+fn id_of(subject: &Subject) -> Option<[u8; 16]> {
+    match subject {
+        Subject::Peer(peer) => Some(peer.0),
+        Subject::Client { device, .. } => Some(device.0),
+        Subject::Directory | Subject::Admin(_) => None,
+    }
+}
+
+/// Runs a future on a thread where it may wait for the disk. A panic in it goes on here, where the transport reports it.
+async fn off_the_network<F>(future: F) -> F::Output
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let runtime = tokio::runtime::Handle::current();
+    let span = tracing::Span::current();
+    match tokio::task::spawn_blocking(move || span.in_scope(|| runtime.block_on(future))).await {
+        Ok(output) => output,
+        Err(fault) => match fault.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await, // the runtime is ending, and this with it
+        },
+    }
+}
