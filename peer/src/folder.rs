@@ -9,7 +9,7 @@
 //! peer.toml     settings: a human may edit them while nothing serves
 //! known         what the peer must not forget      see `known`
 //! listening     the address of the process that serves
-//! segments/     the shards                         see `store`
+//! store/        the shards                         see `store`
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -225,7 +225,7 @@ impl Layout {
 
     files! {
         authority = "ca.pem", certificate = "peer.pem", key = "peer.key", settings = "peer.toml", known = "known",
-        listening = "listening", lock = "lock", segments = "segments"
+        listening = "listening", lock = "lock", store = "store", segments = "store/segments"
     }
 }
 

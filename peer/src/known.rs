@@ -273,7 +273,6 @@ impl Known {
 mod tests {
     use super::*;
     use common::identity::StatementKey;
-    use std::time::Duration;
 
     const CLUSTER: ClusterId = ClusterId([1; 16]);
 
@@ -326,7 +325,7 @@ mod tests {
         assert!(matches!(Durable::load(&path), Err(KnownError::Newer { found: 2, .. })));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn generations_only_rise_and_survive_a_restart_with_who_is_revoked() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("known");
@@ -337,8 +336,8 @@ mod tests {
         let known = open();
         assert_eq!(known.directory_time(), Timestamp(5));
         assert_eq!(known.learn(&answer(3, Some(map(&key, 3, 8, 1)))).await.unwrap(), News { map: true, behind: false });
-        tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(known.directory_time(), Timestamp(1_001_000));
+        let heard = known.directory_time(); // not this machine's 5, and running on
+        assert!(heard >= Timestamp(1_000_000) && heard < Timestamp(1_060_000), "{heard:?}");
         let foreign = StatementKey::generate().unwrap();
         for (generation, map) in
             [(3, map(&foreign, 3, 9, 2)), (3, map(&key, 3, 8, 2)), (3, map(&key, 3, 7, 2)), (2, map(&key, 2, 99, 2))]

@@ -26,6 +26,8 @@ mod service;
 mod spent;
 pub mod status;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 pub use config::ServeConfig;
 pub use serve::{ServeError, run};

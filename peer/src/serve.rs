@@ -8,7 +8,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use common::disk::{self, DiskError};
+use common::disk::{self, DataFolder, DiskError};
 use common::identity::role::directory_name;
 use common::identity::{Credentials, Trust, TrustError};
 use common::proto::parts::{Address, Addresses, Label};
@@ -62,6 +62,8 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let data = config.data.clone();
     let joined = blocking(move || Joined::load(&data)).await??;
+    let data = config.data.clone();
+    let _held = blocking(move || DataFolder::lock(&data)).await??;
     let store = open_store(&config, &joined).await?;
     let started = start(&config, joined, store.clone()).await?;
     let listening = started.listening.clone();
@@ -90,7 +92,7 @@ async fn open_store(config: &ServeConfig, joined: &Joined) -> Result<Store, Serv
         clock: config.clock.clone(),
         ..usual
     };
-    let store = Store::open(config.data.clone(), options).await?;
+    let store = Store::open(joined.layout.store(), options).await?;
     tracing::info!(peer = settings.peer.short(), recovery = ?store.recovery(), "the store is open");
     Ok(store)
 }

@@ -1,0 +1,7 @@
+//! A whole peer on loopback, asked by devices and governed by a directory.
+
+mod cluster;
+mod join;
+mod orders;
+mod refused;
+mod store_and_read;
