@@ -13,8 +13,8 @@ use common::proto::directory::Expect;
 use common::redundancy::Redundancy;
 
 use crate::cancel::Cancel;
-use crate::meta::Mtime;
 use crate::local::write::Download;
+use crate::meta::{Mtime, VersionMeta};
 use crate::names::Name;
 
 /// Jobs on their way from whoever names files to the data path.
@@ -111,6 +111,17 @@ pub enum Target {
     File(Download),
     /// Standard output, a pipe, a device: written in order, flushed at the end.
     Writer(Box<dyn Write + Send>),
+}
+
+/// One file to fetch.
+pub struct GetJob {
+    pub node: NodeId,
+    pub version: VersionId,
+    /// Opened and checked to be of this version of this node.
+    pub meta: VersionMeta,
+    pub target: Target,
+    /// What the user calls it: for messages alone.
+    pub shown: String,
 }
 
 /// How a get is done.

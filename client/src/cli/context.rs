@@ -7,6 +7,7 @@ use etcetera::{AppStrategy, AppStrategyArgs};
 use super::args::Global;
 use super::output::Output;
 use super::progress::Visible;
+use super::report::{Direction, Reporter};
 use crate::cancel::{Cancel, Interrupted};
 use crate::session::{Session, SessionOptions};
 
@@ -70,6 +71,13 @@ impl Context {
     #[must_use]
     pub fn visible(&self) -> Visible {
         Visible::choose(self.is_silent())
+    }
+
+    /// Who is told by a transfer, and tells the user.
+    #[must_use]
+    pub fn reporter(&self, direction: Direction) -> Reporter {
+        let (json, quiet) = (self.global.json, self.global.quiet);
+        Reporter::new(self.visible(), direction, json, quiet, self.cancel.clone())
     }
 
     /// A line for people on stderr.

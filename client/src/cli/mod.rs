@@ -8,15 +8,18 @@
 
 pub mod args;
 pub mod context;
+pub mod error;
 pub mod exit;
 pub mod explain;
 pub mod output;
 pub mod progress;
+pub mod report;
 
 mod cat;
 mod cp;
 mod entry;
 mod get;
+mod get_tree;
 mod join;
 mod ls;
 mod mkdir;
@@ -26,6 +29,7 @@ mod put_tree;
 mod rm;
 mod stat;
 mod status;
+mod stdout;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -171,7 +171,7 @@ mod tests {
             assert_eq!(time_text(Mtime { seconds, nanos: 9 }), text);
         }
         for seconds in [i64::MIN, i64::MAX] {
-            time_text(Mtime { seconds, nanos: 0 });
+            assert!(time_text(Mtime { seconds, nanos: 0 }).ends_with("Z"));
         }
     }
 

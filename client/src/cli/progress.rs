@@ -3,7 +3,7 @@
 
 use std::io::IsTerminal;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use common::size::ByteSize;
@@ -110,9 +110,12 @@ impl Meter {
     /// Takes the bar away.
     pub fn end(&self) {
         self.bar.finish_and_clear();
-        if let Some(lines) = &self.lines {
-            *lines.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 

@@ -54,7 +54,8 @@ pub async fn make(session: &Session, path: &RemotePath, parents: bool) -> Result
     }
     let mut within = resolved.deepest_folder();
     for name in path.names().iter().skip(path.names().len() - resolved.missing()) {
-        let wanted = FolderWanted { within, name: name.clone(), attributes: plain_attributes(), shown: path.to_string() };
+        let wanted =
+            FolderWanted { within, name: name.clone(), attributes: plain_attributes(), shown: path.to_string() };
         let made = make_folders(session, vec![wanted]).await?;
         within = match made.into_iter().next() {
             Some(made) => made?.node,
@@ -80,7 +81,8 @@ pub async fn make_folders(
     for batch in wanted.chunks(MAKE_FOLDERS) {
         let folders = batch.iter().map(|folder| new_folder(session, folder)).collect::<Result<Vec<_>, _>>()?;
         let nodes: Vec<NodeId> = folders.iter().map(|folder| folder.node).collect();
-        let folders = BoundedVec::try_from(folders).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
+        let folders =
+            BoundedVec::try_from(folders).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
         let made = session.call_directory(&MakeFolders { request: RequestId::random(), folders }).await?;
         if made.results.len() != batch.len() {
             return Err(FolderError::Misbehaved { what: "another number of answers than of folders" });
@@ -120,12 +122,7 @@ pub struct Landing {
 ///
 /// # Errors
 /// Where [`destination`](super::destination) says that it goes nowhere.
-pub async fn land(
-    session: &Session,
-    to: &RemotePath,
-    own_name: &Name,
-    brings: Brings,
-) -> Result<Landing, FolderError> {
+pub async fn land(session: &Session, to: &RemotePath, own_name: &Name, brings: Brings) -> Result<Landing, FolderError> {
     let resolved = resolve(session, to).await?;
     let slash = to.must_be_folder() && !to.is_root();
     let refuse = |why| FolderError::Destination { path: to.to_string(), why };
@@ -211,13 +208,8 @@ pub async fn remove(session: &Session, path: &RemotePath, recursive: bool) -> Re
     if entry.is_folder() && !recursive {
         return Err(FolderError::IsAFolder { path: path.to_string() });
     }
-    let request = Remove {
-        request: RequestId::random(),
-        folder: entry.folder,
-        token: entry.token,
-        node: entry.node,
-        recursive,
-    };
+    let request =
+        Remove { request: RequestId::random(), folder: entry.folder, token: entry.token, node: entry.node, recursive };
     session.call_directory(&request).await.map_err(FolderError::about(path))?;
     Ok(())
 }

@@ -10,10 +10,10 @@ mod long;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use common::id::RequestId;
 use common::id::{NameToken, NodeId, VersionId};
 use common::limits::PUBLISH_FILES;
 use common::proto::directory::{Abandon, Begin, Expect};
-use common::id::RequestId;
 use common::redundancy::Redundancy;
 
 use super::change::{FolderWanted, land, moved};
@@ -81,8 +81,7 @@ pub async fn copy(
     let mut copied = Copied::default();
     let What::Folder(attributes) = &entry.what else {
         let expect = landing.there.as_ref().and_then(Entry::expect).unwrap_or(Expect::Nothing);
-        let job =
-            Job { source: entry.clone(), folder: landing.folder, name: landing.name, expect, path: landing.path };
+        let job = Job { source: entry.clone(), folder: landing.folder, name: landing.name, expect, path: landing.path };
         batch::copy(session, vec![job], &mut copied, cancel).await?;
         // One file that failed is the failure of the whole.
         return if copied.files == 0 { copied.failed.pop().map_or(Ok(copied), Err) } else { Ok(copied) };
@@ -95,8 +94,7 @@ pub async fn copy(
     let made = make_folders(session, vec![wanted]).await?.pop();
     let target = made.ok_or(FolderError::Misbehaved { what: "no answer for a folder" })??;
     copied.folders += u64::from(target.fresh);
-    let mut pairs =
-        vec![Pair { source: entry.node, target: target.node, occupied: !target.fresh, path: landing.path }];
+    let mut pairs = vec![Pair { source: entry.node, target: target.node, occupied: !target.fresh, path: landing.path }];
     while let Some(pair) = pairs.pop() {
         copy_folder(session, &pair, &mut pairs, &mut copied, cancel).await?;
     }
@@ -168,10 +166,7 @@ async fn copy_subfolders(
 }
 
 /// What is in a folder, by token: what to expect there, or `None` for a folder.
-pub async fn existing(
-    session: &Session,
-    folder: NodeId,
-) -> Result<HashMap<NameToken, Option<Expect>>, FolderError> {
+pub async fn existing(session: &Session, folder: NodeId) -> Result<HashMap<NameToken, Option<Expect>>, FolderError> {
     let mut there = HashMap::new();
     let mut listing = Listing::new(session, folder);
     while let Some(page) = listing.next_page().await? {

@@ -39,6 +39,8 @@ pub enum FolderError {
     NotAFolder { path: String },
     #[error("{path} is a folder")]
     IsAFolder { path: String },
+    #[error("{path} is a folder, not a file")]
+    NotAFile { path: String },
     #[error("{path} is a symbolic link")]
     IsALink { path: String },
     #[error("{path} exists already")]

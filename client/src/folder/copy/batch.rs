@@ -5,9 +5,7 @@ use std::collections::{HashMap, HashSet};
 use common::bounded::{BoundedBytes, BoundedVec};
 use common::id::{ChunkId, NodeId, RequestId, VersionId};
 use common::limits::{ASK_CHUNKS, INLINE_CHUNKS, MESSAGE_BYTES};
-use common::proto::directory::{
-    Ask, Expect, FilePublished, InlinePage, ManifestWant, NewFile, Publish, ReadManifests,
-};
+use common::proto::directory::{Ask, Expect, FilePublished, InlinePage, ManifestWant, NewFile, Publish, ReadManifests};
 use common::proto::parts::SealedPage;
 use common::redundancy::Redundancy;
 
@@ -86,7 +84,8 @@ async fn copy_short(
             Err(error) => copied.fail(error),
         }
     }
-    let wanted: Vec<ChunkId> = ready.iter().flat_map(|file| file.page.iter()).flat_map(|page| page.chunks.iter().copied()).collect();
+    let wanted: Vec<ChunkId> =
+        ready.iter().flat_map(|file| file.page.iter()).flat_map(|page| page.chunks.iter().copied()).collect();
     let gone = hold(session, upload, wanted).await?;
     let mut files = Vec::new();
     let mut bytes = 0;
@@ -96,7 +95,10 @@ async fn copy_short(
             continue;
         }
         let new = new_file(session, &file.job, file.version, &file.meta, file.page.as_ref().and_then(inline))?;
-        bytes += new.sealed.len() + new.meta.len() + new.inline.as_ref().map_or(0, |page| page.sealed.len() + page.chunks.len() * 20) + 256;
+        bytes += new.sealed.len()
+            + new.meta.len()
+            + new.inline.as_ref().map_or(0, |page| page.sealed.len() + page.chunks.len() * 20)
+            + 256;
         files.push((file.job, new));
         if bytes > PUBLISH_BYTES {
             publish(session, upload, std::mem::take(&mut files), false, copied).await?;
@@ -116,7 +118,8 @@ async fn read_pages(session: &Session, jobs: &[Job]) -> Result<HashMap<VersionId
         .map(|file| ManifestWant { version: file.version, from: 0 })
         .collect();
     while !wants.is_empty() {
-        let asked = BoundedVec::try_from(wants.clone()).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
+        let asked =
+            BoundedVec::try_from(wants.clone()).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
         let answer = session.call_directory(&ReadManifests { wants: asked }).await?;
         let before = wants.len();
         wants.retain(|want| !answer.missing.contains(&want.version));
@@ -179,7 +182,8 @@ pub(super) async fn hold(
     chunks.dedup();
     let mut gone = HashSet::new();
     for batch in chunks.chunks(ASK_CHUNKS) {
-        let asked = BoundedVec::try_from(batch.to_vec()).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
+        let asked =
+            BoundedVec::try_from(batch.to_vec()).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
         let answer = session.call_directory(&Ask { version: upload, redundancy: least, chunks: asked }).await?;
         if answer.known.len() != batch.len() {
             return Err(FolderError::Misbehaved { what: "another number of answers than of chunks" });

@@ -34,7 +34,8 @@ async fn copy_pages(session: &Session, job: &Job, file: &FileVersion, version: V
     let mut pages = Vec::new();
     while let Some(from) = reader.wanted() {
         let want = ManifestWant { version: file.version, from };
-        let wants = BoundedVec::try_from(vec![want]).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
+        let wants =
+            BoundedVec::try_from(vec![want]).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
         let answer = session.call_directory(&ReadManifests { wants }).await?;
         if answer.pages.is_empty() {
             return Err(FolderError::ContentGone { path: job.path.to_string() });
@@ -62,12 +63,7 @@ async fn copy_pages(session: &Session, job: &Job, file: &FileVersion, version: V
     judge(job, result.ok_or(FolderError::Misbehaved { what: "no answer for a file" })?)
 }
 
-async fn put_pages(
-    session: &Session,
-    job: &Job,
-    version: VersionId,
-    pages: Vec<NewPage>,
-) -> Result<(), FolderError> {
+async fn put_pages(session: &Session, job: &Job, version: VersionId, pages: Vec<NewPage>) -> Result<(), FolderError> {
     let chunks = pages.iter().flat_map(|page| page.chunks.iter().copied()).collect();
     if !hold(session, version, chunks).await?.is_empty() {
         return Err(FolderError::ContentGone { path: job.path.to_string() });

@@ -1,0 +1,378 @@
+//! Explain: from a typed error to what the user reads: what, why, and the next command; and to the exit code.
+//!
+//! The chain of causes is searched from the outside in; the first error that is known here decides.
+
+use std::error::Error;
+use std::io;
+use std::sync::Arc;
+
+use common::disk::DiskError;
+use common::proto::Refusal;
+use common::ticket::TicketError;
+use common::transport::CallError;
+use serde_json::Value;
+
+use super::error::CommandError;
+use super::exit::Exit;
+use super::output::error_object;
+use crate::cancel::Interrupted;
+use crate::down::DownError;
+use crate::folder::FolderError;
+use crate::folder::destination::Nowhere;
+use crate::keystore::HomeError;
+use crate::local::LocalError;
+use crate::names::PathError;
+use crate::phrase::PhraseError;
+use crate::seal::IntegrityError;
+use crate::session::SessionError;
+use crate::session::enroll::EnrollError;
+use crate::up::UpError;
+
+/// What an error means for whoever sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub exit: Exit,
+    /// What to do next, where the error's own text does not say.
+    pub hint: Option<String>,
+    /// Nothing is said: the reader has gone.
+    pub silent: bool,
+}
+
+impl Verdict {
+    fn new(exit: Exit) -> Self {
+        Self { exit, hint: None, silent: false }
+    }
+
+    fn hint(exit: Exit, hint: impl Into<String>) -> Self {
+        Self { exit, hint: Some(hint.into()), silent: false }
+    }
+
+    fn gone() -> Self {
+        Self { exit: Exit::Ok, hint: None, silent: true }
+    }
+}
+
+/// Judges an error by the first in its chain that is known.
+#[must_use]
+pub fn judge(error: &(dyn Error + 'static)) -> Verdict {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(verdict) = judge_one(error) {
+            return verdict;
+        }
+        next = error.source();
+    }
+    Verdict::new(Exit::Failure)
+}
+
+fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
+    if let Some(error) = error.downcast_ref::<FolderError>() {
+        return judge_folder(error);
+    }
+    if let Some(error) = error.downcast_ref::<UpError>() {
+        return judge_up(error);
+    }
+    if let Some(error) = error.downcast_ref::<DownError>() {
+        return judge_down(error);
+    }
+    if let Some(error) = error.downcast_ref::<SessionError>() {
+        return judge_session(error);
+    }
+    if let Some(error) = error.downcast_ref::<EnrollError>() {
+        return Some(judge_enroll(error));
+    }
+    if let Some(error) = error.downcast_ref::<CommandError>() {
+        return Some(judge_command(error));
+    }
+    if let Some(error) = error.downcast_ref::<HomeError>() {
+        return Some(judge_home(error));
+    }
+    if let Some(error) = error.downcast_ref::<LocalError>() {
+        return judge_local(error);
+    }
+    if let Some(error) = error.downcast_ref::<CallError>() {
+        return Some(judge_call(error));
+    }
+    if let Some(error) = error.downcast_ref::<Arc<io::Error>>() {
+        return judge_io(error);
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        return judge_io(error);
+    }
+    if error.is::<Interrupted>() {
+        return Some(Verdict::new(Exit::Interrupted));
+    }
+    if error.is::<IntegrityError>() {
+        return Some(Verdict::new(Exit::Integrity));
+    }
+    if error.is::<PathError>() {
+        return Some(Verdict::new(Exit::Usage));
+    }
+    if error.is::<PhraseError>() || error.is::<TicketError>() {
+        return Some(Verdict::new(Exit::Authentication));
+    }
+    None
+}
+
+fn judge_folder(error: &FolderError) -> Option<Verdict> {
+    let failure = Verdict::hint;
+    Some(match error {
+        FolderError::Session(error) => return judge_session(error),
+        FolderError::Interrupted(_) => Verdict::new(Exit::Interrupted),
+        FolderError::Path(_) => Verdict::new(Exit::Usage),
+        FolderError::Integrity { .. } | FolderError::Misbehaved { .. } | FolderError::ContentGone { .. } => {
+            Verdict::new(Exit::Integrity)
+        }
+        FolderError::Exists { .. } => Verdict::new(Exit::Conflict),
+        FolderError::Changed { .. } => failure(Exit::Conflict, "look again with shoal ls, and repeat the command"),
+        FolderError::Refused { source, .. } => judge_refusal(source),
+        FolderError::IsAFolder { .. } => failure(Exit::Failure, "add -r for a folder with all that is in it"),
+        FolderError::Destination { path, why } => judge_destination(path, *why),
+        FolderError::NotFound { .. } => Verdict::new(Exit::Failure),
+        FolderError::NotAFolder { .. }
+        | FolderError::NotAFile { .. }
+        | FolderError::IsALink { .. }
+        | FolderError::Root { .. }
+        | FolderError::Same { .. }
+        | FolderError::IntoItself { .. }
+        | FolderError::Seal(_)
+        | FolderError::Manifest(_) => Verdict::new(Exit::Failure),
+    })
+}
+
+fn judge_destination(path: &str, why: Nowhere) -> Verdict {
+    match why {
+        Nowhere::NoFolder | Nowhere::NoFolderForFile => {
+            Verdict::hint(Exit::Failure, format!("make it first: shoal mkdir -p {path}"))
+        }
+        Nowhere::NoParent => {
+            let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent);
+            Verdict::hint(Exit::Failure, format!("make it first: shoal mkdir -p {parent}"))
+        }
+        Nowhere::NeedsName => {
+            Verdict::hint(Exit::Failure, format!("write {}/NAME", path.trim_end_matches('/')))
+        }
+        Nowhere::NotAFolder | Nowhere::FileInTheWay | Nowhere::FolderOntoFile => Verdict::new(Exit::Failure),
+    }
+}
+
+fn judge_up(error: &UpError) -> Option<Verdict> {
+    Some(match error {
+        UpError::Interrupted => Verdict::new(Exit::Interrupted),
+        UpError::Local(error) => return judge_local(error),
+        UpError::Read(error) => return judge_io(error),
+        UpError::Session(error) => return judge_session(error),
+        UpError::TooFewPeers { .. } => {
+            Verdict::hint(Exit::Unreachable, "see shoal status; fewer peers take a lower --redundancy, like 1/1")
+        }
+        UpError::Contended => Verdict::new(Exit::Conflict),
+        UpError::Refused(refusal) => judge_refusal(refusal),
+        UpError::Integrity(_) => Verdict::new(Exit::Integrity),
+        _ => return None,
+    })
+}
+
+fn judge_down(error: &DownError) -> Option<Verdict> {
+    Some(match error {
+        DownError::Interrupted => Verdict::new(Exit::Interrupted),
+        DownError::Local(error) => return judge_local(error),
+        DownError::Write(error) => return judge_io(error),
+        DownError::Session(error) => return judge_session(error),
+        DownError::TooFewShards { .. } => {
+            Verdict::hint(Exit::Unreachable, "see shoal status; the file can be read when enough peers are back")
+        }
+        DownError::Integrity(_) | DownError::Unplaced { .. } | DownError::Gone { .. } => Verdict::new(Exit::Integrity),
+        DownError::Bug(_) => Verdict::new(Exit::Failure),
+    })
+}
+
+fn judge_session(error: &SessionError) -> Option<Verdict> {
+    Some(match error {
+        SessionError::Home(error) => judge_home(error),
+        SessionError::Unreachable { .. } => Verdict::hint(
+            Exit::Unreachable,
+            "see that shoal-directory serve runs there; if it has another address now, name it with --directory HOST:PORT",
+        ),
+        SessionError::Directory { source, .. } => judge_call(source),
+        SessionError::OtherCluster { .. } | SessionError::OtherAccount | SessionError::OtherKey => {
+            Verdict::hint(Exit::Authentication, "use the home that belongs to this cluster and account, with --home DIR")
+        }
+        SessionError::OldGeneration { .. } => {
+            Verdict::hint(Exit::Integrity, "the operator must reconcile the directory with its peers first")
+        }
+        SessionError::Map(_) => Verdict::new(Exit::Integrity),
+        SessionError::UnknownPeer { .. } => Verdict::new(Exit::Unreachable),
+        SessionError::Key(_) | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
+    })
+}
+
+fn judge_call(error: &CallError) -> Verdict {
+    if error.handshake().is_some() {
+        return Verdict::new(Exit::Authentication);
+    }
+    match error {
+        CallError::Refused(refusal) => judge_refusal(refusal),
+        CallError::Unreachable { .. }
+        | CallError::Unresolved { .. }
+        | CallError::Undiallable { .. }
+        | CallError::Disconnected(_)
+        | CallError::TimedOut { .. } => Verdict::new(Exit::Unreachable),
+        CallError::Handshake(_) => Verdict::new(Exit::Authentication),
+        CallError::Misbehaved(_) | CallError::BodyTooLong { .. } | CallError::Unsendable { .. } => {
+            Verdict::new(Exit::Failure)
+        }
+    }
+}
+
+fn judge_refusal(refusal: &Refusal) -> Verdict {
+    match refusal {
+        Refusal::WrongRole | Refusal::Forbidden | Refusal::OtherKey | Refusal::OtherCluster => {
+            Verdict::new(Exit::Authentication)
+        }
+        Refusal::Revoked => Verdict::hint(Exit::Authentication, "ask the operator for a new ticket"),
+        Refusal::Ticket(_) => {
+            Verdict::hint(Exit::Authentication, "ask for a new one: shoal-directory ticket --role client --data DIR")
+        }
+        Refusal::Exists(_) | Refusal::Conflict => Verdict::new(Exit::Conflict),
+        Refusal::OldGeneration { .. } => Verdict::new(Exit::Integrity),
+        Refusal::Busy => Verdict::new(Exit::Unreachable),
+        Refusal::NotEmpty => Verdict::hint(Exit::Failure, "add -r for a folder with all that is in it"),
+        Refusal::UploadGone => Verdict::hint(Exit::Failure, "repeat the command; what is stored already is not sent again"),
+        _ => Verdict::new(Exit::Failure),
+    }
+}
+
+fn judge_enroll(error: &EnrollError) -> Verdict {
+    match error {
+        EnrollError::Unreachable { source: Some(source), .. } if source.handshake().is_some() => judge_call(source),
+        EnrollError::Unreachable { .. } => Verdict::hint(
+            Exit::Unreachable,
+            "see that shoal-directory serve runs there; if it has another address now, name it with --directory HOST:PORT",
+        ),
+        EnrollError::Refused(source) => judge_call(source),
+        EnrollError::Misbehaved { .. } => Verdict::new(Exit::Authentication),
+        EnrollError::Key(_) | EnrollError::Trust(_) | EnrollError::Bind(_) => Verdict::new(Exit::Failure),
+    }
+}
+
+fn judge_command(error: &CommandError) -> Verdict {
+    match error {
+        CommandError::NeedsRecursive { .. } => {
+            Verdict::hint(Exit::Failure, "add -r for a folder with all that is in it")
+        }
+        CommandError::LocalDestination { path, why } => match why {
+            Nowhere::NoFolder | Nowhere::NoFolderForFile => {
+                Verdict::hint(Exit::Failure, format!("make it first: mkdir -p {}", path.display()))
+            }
+            Nowhere::NoParent => Verdict::hint(Exit::Failure, "make the folder above it first"),
+            _ => Verdict::new(Exit::Failure),
+        },
+        CommandError::Terminal => Verdict::hint(Exit::Failure, "redirect it to a file, or add --force"),
+        CommandError::NeedsPhrase => {
+            Verdict::hint(Exit::Authentication, "join with the recovery phrase: shoal join --recover TICKET")
+        }
+        CommandError::OtherRole { .. } => {
+            Verdict::hint(Exit::Authentication, "ask for one with: shoal-directory ticket --role client --data DIR")
+        }
+        CommandError::SameName { .. } | CommandError::StdinTwice | CommandError::FolderToStdout => {
+            Verdict::new(Exit::Usage)
+        }
+        CommandError::NoName { .. } => Verdict::hint(Exit::Usage, "write the destination with its new name"),
+    }
+}
+
+fn judge_home(error: &HomeError) -> Verdict {
+    match error {
+        HomeError::NotJoined { .. } | HomeError::NoConfigFolder(_) => Verdict::new(Exit::NotInitialised),
+        HomeError::AlreadyJoined { .. } | HomeError::NotEmpty { .. } => Verdict::new(Exit::Conflict),
+        HomeError::Disk(DiskError::TooOpen { .. }) => Verdict::new(Exit::Authentication),
+        HomeError::Newer { .. } | HomeError::Damaged { .. } | HomeError::Disk(_) | HomeError::Io { .. } => {
+            Verdict::new(Exit::Failure)
+        }
+    }
+}
+
+fn judge_local(error: &LocalError) -> Option<Verdict> {
+    Some(match error {
+        LocalError::Io { source, .. } => return judge_io(source).or(Some(Verdict::new(Exit::Failure))),
+        LocalError::DiskFull { .. } => Verdict::hint(Exit::Failure, "free some space, and repeat the command"),
+        LocalError::Changed { .. } => Verdict::hint(Exit::Failure, "repeat the command when nobody writes to it"),
+        LocalError::NoFolder { path } => {
+            Verdict::hint(Exit::Failure, format!("make it first: mkdir -p {}", path.display()))
+        }
+        LocalError::IsAFolder { .. } | LocalError::NotAFolder { .. } | LocalError::Special { .. } => {
+            Verdict::new(Exit::Failure)
+        }
+    })
+}
+
+fn judge_io(error: &io::Error) -> Option<Verdict> {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        return Some(Verdict::gone());
+    }
+    let inner = error.get_ref()?;
+    inner.downcast_ref::<CommandError>().map(judge_command)
+}
+
+/// What and why, in one line; then the next step.
+#[must_use]
+pub fn text(error: &(dyn Error + 'static), about: Option<&str>) -> String {
+    let mut text = String::from("shoal: ");
+    if let Some(about) = about {
+        text.push_str(about);
+        text.push_str(": ");
+    }
+    text.push_str(&chain(error).join(": "));
+    if let Some(hint) = judge(error).hint {
+        text.push_str("\n  ");
+        text.push_str(&hint);
+    }
+    text
+}
+
+/// The same for programs.
+#[must_use]
+pub fn object(error: &(dyn Error + 'static), about: Option<&str>) -> Value {
+    let verdict = judge(error);
+    let mut causes = chain(error);
+    let first = if causes.is_empty() { String::new() } else { causes.remove(0) };
+    let mut object = error_object(verdict.exit.code(), &first, &causes, verdict.hint.as_deref());
+    if let (Some(about), Some(inner)) = (about, object.get_mut("error").and_then(Value::as_object_mut)) {
+        inner.insert("path".to_owned(), about.into());
+    }
+    object
+}
+
+/// Every cause once: one that only repeats the end of what is said already adds nothing.
+fn chain(error: &(dyn Error + 'static)) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !texts.last().is_some_and(|last| last.ends_with(&text)) {
+            texts.push(text);
+        }
+        next = error.source();
+    }
+    texts
+}
+
+/// Tells of one error among others, on stderr.
+#[expect(clippy::print_stderr, reason = "errors belong on stderr")]
+pub fn tell(error: &(dyn Error + 'static), json: bool) {
+    if json {
+        eprintln!("{}", object(error, None));
+    } else {
+        eprintln!("{}", text(error, None));
+    }
+}
+
+/// Tells why a command failed, and gives its exit code.
+pub fn report(error: &anyhow::Error, json: bool) -> Exit {
+    let error: &(dyn Error + 'static) = error.as_ref();
+    let verdict = judge(error);
+    if !verdict.silent {
+        tell(error, json);
+    }
+    verdict.exit
+}
