@@ -88,7 +88,12 @@ impl Pulse {
             }
             Err(error) => {
                 let pause = pause_after(&error);
-                if !std::mem::replace(down, true) {
+                if std::mem::replace(down, true) {
+                    return pause;
+                }
+                if error.retry() == Retry::Never {
+                    tracing::error!(error = %chain(&error), "the directory does not take this peer; shards are served all the same");
+                } else {
                     tracing::warn!(error = %chain(&error), "the directory does not answer; shards are served all the same");
                 }
                 pause

@@ -1,15 +1,14 @@
 //! Join: a ticket becomes a data folder.
 //!
-//! The folder is made beside its place under a hidden name, and renamed when it is whole: an interrupted join leaves nothing that
-//! looks like a peer. The key is made here and never leaves. What can be found wrong without the directory is found before the
+//! The folder is written where nobody looks and put in its place when it is whole: see `draft`. The key is made here and never leaves. What can be found wrong without the directory is found before the
 //! ticket is shown to anybody, since it can be used only once.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::bounded::TooMany;
-use common::disk::{self, DataFolder, DiskError};
+use common::disk::{self, DiskError};
 use common::id::{ClusterId, PeerId};
 use common::identity::certificate::{fingerprint, save_certificate};
 use common::identity::enrolment::proof;
@@ -26,6 +25,7 @@ use common::transport::{BindError, CallError, Connection, Dialler, Endpoint, End
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 
+use crate::draft::{Draft, DraftError};
 use crate::folder::{FORMAT, FORMAT_NAME, FolderError, Layout, Settings, check_addresses, check_label};
 use crate::known::{Durable, KnownError};
 
@@ -60,8 +60,8 @@ pub enum JoinError {
          --listen 0.0.0.0:0, or with an address of this machine"
     )]
     LoopbackOnly { listen: SocketAddr, directory: SocketAddr },
-    #[error("{} is not empty; name another folder, or remove it if the peer in it is not needed any more", path.display())]
-    NotEmpty { path: PathBuf },
+    #[error(transparent)]
+    Draft(#[from] DraftError),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error("no directory answers at {addresses}; check that it runs and that UDP gets through to it")]
@@ -88,13 +88,6 @@ pub enum JoinError {
     Known(#[from] KnownError),
     #[error("the data folder cannot be written")]
     Disk(#[from] DiskError),
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        action: &'static str,
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
     #[error("the program is ending")]
     Ending,
 }
@@ -204,84 +197,6 @@ async fn reach(endpoint: &Endpoint, dialler: &Dialler, ticket: &Ticket) -> Resul
         }
     }
     Err(JoinError::Unreachable { addresses: ticket.addresses().join(", "), source: worst })
-}
-
-/// A data folder that is not in its place yet; taken away when dropped.
-struct Draft {
-    place: PathBuf,
-    /// In `Option` to be released before the folder goes.
-    held: Option<DataFolder>,
-}
-
-impl Draft {
-    /// Makes the folder beside its place, or takes over what a killed join left there.
-    fn begin(place: &Path) -> Result<Self, JoinError> {
-        check_empty(place)?;
-        let name = place
-            .file_name()
-            .ok_or_else(|| JoinError::Setting { what: format!("{} is no name for a data folder", place.display()) })?;
-        let mut hidden = std::ffi::OsString::from(".");
-        hidden.push(name);
-        hidden.push(".joining");
-        let path = place.with_file_name(hidden);
-        disk::create_folder(&path)?;
-        let held = DataFolder::lock(&path)?;
-        let draft = Self { place: place.to_owned(), held: Some(held) };
-        draft.clear()?;
-        Ok(draft)
-    }
-
-    fn path(&self) -> &Path {
-        self.held.as_ref().map_or(&self.place, DataFolder::path)
-    }
-
-    /// Whatever a killed join left, but for the lock that is held.
-    fn clear(&self) -> Result<(), JoinError> {
-        let path = self.path();
-        let io = |source| JoinError::Io { action: "clear", path: path.to_owned(), source };
-        for entry in std::fs::read_dir(path).map_err(io)? {
-            let entry = entry.map_err(io)?;
-            if entry.file_name() != "lock" {
-                std::fs::remove_file(entry.path()).map_err(io)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts it in its place.
-    fn publish(mut self) -> Result<(), JoinError> {
-        check_empty(&self.place)?;
-        let path = self.path().to_owned();
-        disk::sync_folder(&path)?;
-        std::fs::rename(&path, &self.place).map_err(|source| JoinError::Io {
-            action: "put the data folder at",
-            path: self.place.clone(),
-            source,
-        })?;
-        self.held = None;
-        let above = self.place.parent().filter(|above| !above.as_os_str().is_empty());
-        Ok(disk::sync_folder(above.unwrap_or(Path::new(".")))?)
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if let Some(held) = &self.held {
-            std::fs::remove_dir_all(held.path()).ok(); // best effort: the next join clears it
-        }
-    }
-}
-
-fn check_empty(place: &Path) -> Result<(), JoinError> {
-    match std::fs::read_dir(place).map(|mut entries| entries.next().is_none()) {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(JoinError::NotEmpty { path: place.to_owned() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            Err(JoinError::NotEmpty { path: place.to_owned() })
-        }
-        Err(source) => Err(JoinError::Io { action: "look into", path: place.to_owned(), source }),
-    }
 }
 
 fn finish(

@@ -3,7 +3,7 @@
 //! In reading order:
 //!
 //! - what lies in the data folder: [`folder`], [`known`], and the shards in [`store`];
-//! - how it comes to be: [`join`]; how it is run: [`config`], [`serve`]; how it is asked from outside: [`status`];
+//! - how it comes to be: [`join`], [`draft`]; how it is run: [`config`], [`serve`]; how it is asked from outside: [`status`];
 //! - who may ask what: [`authorize`], [`spent`];
 //! - what is asked: [`put`], [`get`], [`drop_shards`], dispatched in [`service`];
 //! - what it tells the directory: [`heartbeat`], [`renew`].
@@ -12,6 +12,7 @@
 
 pub mod authorize;
 pub mod config;
+pub mod draft;
 mod drop_shards;
 pub mod folder;
 mod get;

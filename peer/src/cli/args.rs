@@ -18,8 +18,9 @@ Examples:
   shoal-peer serve --data /srv/shoal
   shoal-peer status --data /srv/shoal --json
 
-Exit codes: 0 ok, 1 failure, 2 usage, 10 not joined yet, 11 exists already or in use, 12 the ticket is not taken,
-13 the directory cannot be reached, 130 interrupted."
+Exit codes:
+  0 ok, 1 failure, 2 usage, 10 not joined yet, 11 exists already or in use,
+  12 the ticket is not taken, 13 the directory cannot be reached, 130 interrupted"
 )]
 pub(super) struct Cli {
     #[command(subcommand)]
@@ -40,7 +41,7 @@ pub(super) enum Command {
 #[command(after_help = "\
 Examples:
   shoal-peer join shoal1abc... --data /srv/shoal
-  ssh directory shoal-directory ticket --data /srv/directory --role peer | shoal-peer join - --data /srv/shoal
+  shoal-peer join - --data /srv/shoal < ticket
 
 The ticket is one line, made by: shoal-directory ticket --data DIR --role peer")]
 pub(super) struct JoinArgs {
@@ -78,7 +79,8 @@ Examples:
   shoal-peer serve --data /srv/shoal
   shoal-peer serve --data /srv/shoal --listen 0.0.0.0:7401 --log-format json
 
-Prints one line, `listening on ADDR`, on stdout when it is ready. Logs go to stderr; SHOAL_LOG=debug makes them longer.")]
+Prints one line, `listening on ADDR`, on stdout when it is ready.
+Logs go to stderr; SHOAL_LOG=debug makes them longer.")]
 pub(super) struct ServeArgs {
     /// The data folder that `join` has made.
     #[arg(long, value_name = "DIR", env = "SHOAL_PEER_DATA")]

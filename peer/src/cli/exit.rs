@@ -8,6 +8,7 @@ use common::proto::Refusal;
 use common::telemetry::chain;
 use common::transport::{BindError, CallError};
 use peer::ServeError;
+use peer::draft::DraftError;
 use peer::folder::FolderError;
 use peer::join::JoinError;
 use peer::status::StatusError;
@@ -89,7 +90,9 @@ impl From<JoinError> for Failure {
         let code = match &error {
             JoinError::Ticket(_) | JoinError::OtherRole { .. } => AUTHENTICATION,
             JoinError::Setting { .. } | JoinError::LoopbackOnly { .. } => USAGE,
-            JoinError::NotEmpty { .. } => CONFLICT,
+            JoinError::Draft(DraftError::NotEmpty { .. }) => CONFLICT,
+            JoinError::Draft(DraftError::Name { .. }) => USAGE,
+            JoinError::Draft(DraftError::Disk(error)) => code_of_disk(error),
             JoinError::Bind(error) => code_of_bind(error),
             JoinError::Unreachable { source, .. } => {
                 let trust = source.as_ref().is_some_and(|source| source.handshake().is_some());
@@ -103,7 +106,7 @@ impl From<JoinError> for Failure {
             | JoinError::Key(_)
             | JoinError::Trust(_)
             | JoinError::Known(_)
-            | JoinError::Io { .. }
+            | JoinError::Draft(DraftError::Io { .. })
             | JoinError::Ending => FAILURE,
         };
         Self::new(code, &error)

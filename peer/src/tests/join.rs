@@ -6,6 +6,7 @@ use std::path::Path;
 use common::identity::Role;
 
 use super::cluster::{CLUSTER, Cluster, PEER, noise};
+use crate::draft::DraftError;
 use crate::folder::{FolderError, Joined};
 use crate::join::{JoinConfig, JoinError, join, read_ticket};
 
@@ -36,7 +37,7 @@ async fn a_ticket_becomes_a_peer_that_serves() {
     let mode = |name| std::fs::metadata(cluster.data().join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("peer.key"), 0o600);
     let again = join(&read_ticket(&line).unwrap(), config(&cluster.data())).await.unwrap_err();
-    assert!(matches!(again, JoinError::NotEmpty { .. }));
+    assert!(matches!(again, JoinError::Draft(DraftError::NotEmpty { .. })));
     let peer = cluster.serve().await;
     let device = cluster.device(1, &peer).await;
     let bytes = noise(1, 10);
