@@ -11,6 +11,7 @@ use std::time::Duration;
 use common::disk;
 use common::identity::role::directory_name;
 use common::proto::directory::{ClusterStatus, Done, GetStatus, NewTicket, Revoke, TicketMade};
+use common::proto::parts::Addresses;
 use common::proto::{Refusal, Request};
 use common::transport::{BindError, CallError, Connection, Endpoint, EndpointOptions, call};
 
@@ -69,11 +70,8 @@ impl Desk {
 
     async fn local(config: &Config, settings: Settings, store: Arc<Embedded>) -> Result<Self, AdminError> {
         let listen = common::transport::endpoint::listen_address(&settings.listen).await?;
-        if listen.port() == 0 && settings.advertise.is_empty() {
-            close(&store).await;
-            return Err(AdminError::NoPort);
-        }
-        let addresses = serve::reachable(&settings, listen)?;
+        let unknown = listen.port() == 0 && settings.advertise.is_empty();
+        let addresses = if unknown { Addresses::empty() } else { serve::reachable(&settings, listen)? };
         let service = serve::assemble(store.clone(), config, settings, addresses).await?;
         // Nobody listens for heartbeats, so no peer is known to live.
         let (now, wall) = service.now();
@@ -106,6 +104,9 @@ impl Desk {
         match self {
             Self::Remote { connection, .. } => Self::ask(connection, &request).await,
             Self::Local { service, .. } => {
+                if service.members.cluster().directory.is_empty() {
+                    return Err(AdminError::NoPort);
+                }
                 service.new_ticket(request, OfAdmin::local()).await.map_err(AdminError::Refused)
             }
         }

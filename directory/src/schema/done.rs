@@ -29,6 +29,9 @@ mod tests {
 
     #[test]
     fn is_golden() {
-        golden(&Done { digest: [1; 16], answer: vec![7, 8].try_into().unwrap(), at: Timestamp(5) }, "010101010101010101010101010101010102070805");
+        golden(
+            &Done { digest: [1; 16], answer: vec![7, 8].try_into().unwrap(), at: Timestamp(5) },
+            "010101010101010101010101010101010102070805",
+        );
     }
 }

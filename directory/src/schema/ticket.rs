@@ -41,7 +41,10 @@ mod tests {
     fn is_golden_and_does_not_print_its_verifier() {
         let mut record =
             Ticket { verifier: [1; 32], role: Role::Client(AccountId([2; 16])), uses_left: 3, expires: Timestamp(5) };
-        golden(&record, "01010101010101010101010101010101010101010101010101010101010101010101020202020202020202020202020202020305");
+        golden(
+            &record,
+            "01010101010101010101010101010101010101010101010101010101010101010101020202020202020202020202020202020305",
+        );
         assert!(!format!("{record:?}").contains("1, 1"));
         record.role = Role::Peer;
         golden(&record, "010101010101010101010101010101010101010101010101010101010101010101000305");
