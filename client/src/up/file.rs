@@ -19,7 +19,7 @@ use crate::cut::Cutter;
 use crate::local::LocalError;
 use crate::local::read::SourceFile;
 use crate::manifest::{Extent, ManifestKey, NewPage, Totals, Writer};
-use crate::meta::{Content, Mtime, VersionMeta};
+use crate::meta::{Content, VersionMeta};
 use crate::seal::{Digest, Plain};
 use crate::transfer::{LocalKind, LocalMeta, PutDone, PutJob, Source};
 
@@ -78,7 +78,7 @@ pub(super) async fn put(up: &Arc<Up>, mut job: PutJob, size: Option<u64>) -> Res
         let upload = up.shared().await?;
         return store(up, &upload, VersionId::random(), &job, source).await;
     }
-    let upload = Upload::begin(up, size).await?;
+    let upload = Arc::new(Upload::begin(up, size).await?);
     let result = store(up, &upload, upload.version, &job, source).await;
     upload.end(result.is_err()).await;
     result
