@@ -159,6 +159,16 @@ impl Link {
         }
     }
 
+    /// Waits until another connection than the one of this number stands.
+    pub(super) async fn replaced(&self, number: usize) {
+        let mut state = self.0.state.clone();
+        let other = |state: &State| matches!(state, State::Up(connection) if connection.number() != number);
+        let ended = state.wait_for(other).await.is_err();
+        if ended {
+            std::future::pending::<()>().await; // as above
+        }
+    }
+
     /// Waits for a connection; gives up at once on what waiting cannot mend, and otherwise at the deadline.
     async fn connection(&self, deadline: Instant, once: bool) -> Result<Connection, CallError> {
         let mut state = self.0.state.clone();

@@ -216,25 +216,39 @@ impl<H: Handler> Server<H> {
         self.serve(connection, limit, stopped).await;
     }
 
-    /// Serves what comes in on a link that this side dials, each time it is connected, until `shutdown`; then gives the grace.
+    /// Serves what comes in on a link that this side dials, each time it is connected, until `shutdown`; then gives the grace. When
+    /// the link moves to another connection, requests under way on the old one are finished, and no more are taken there.
     pub async fn run_on_link(&self, link: &Link, limit: u32, shutdown: impl Future<Output = ()>) {
-        let (stop, stopped) = watch::channel(false);
         let mut shutdown = pin!(shutdown);
+        let mut serving = JoinSet::new();
         loop {
             let connection = tokio::select! {
-                () = &mut shutdown => return,
+                () = &mut shutdown => break,
                 connection = link.next_connection() => connection,
             };
-            let mut serving = pin!(self.serve(connection, limit, stopped.clone()));
-            tokio::select! {
-                () = &mut serving => {}
-                () = &mut shutdown => {
-                    stop.send_replace(true);
-                    timeout(self.0.options.grace, serving).await.ok(); // what is not done by then is given up
-                    return;
-                }
+            let number = connection.number();
+            let (stop, stopped) = watch::channel(false);
+            let server = self.clone();
+            serving.spawn(async move { server.serve(connection, limit, stopped).await });
+            let ending = tokio::select! {
+                () = &mut shutdown => true,
+                () = link.replaced(number) => false,
+                () = stop.closed() => false, // it is served no more, so it was lost
+            };
+            stop.send_replace(true);
+            if ending {
+                break;
+            }
+            while let Some(done) = serving.try_join_next() {
+                log_fault(done);
             }
         }
+        let drained = timeout(self.0.options.grace, async {
+            while let Some(done) = serving.join_next().await {
+                log_fault(done);
+            }
+        });
+        drained.await.ok(); // what is not done by then is given up
     }
 
     /// Serves one connection until it is lost, or, after `stopped`, until its requests are done. Closes it.

@@ -188,3 +188,43 @@ async fn orders_ride_back_on_a_connection_that_was_dialled() {
     endpoint.close().await;
     directory.stop().await;
 }
+
+#[tokio::test]
+async fn orders_follow_a_link_that_moves_to_another_address() {
+    let cluster = Cluster::new(7);
+    let own = cluster.credentials(Subject::Directory);
+    let mut first = Running::start(cluster.trust().directory_server(&own).unwrap());
+    let mut second = Running::start(cluster.trust().directory_server(&own).unwrap());
+    let endpoint = Endpoint::bind((std::net::Ipv4Addr::LOCALHOST, 0).into(), EndpointOptions::peer()).unwrap();
+    let dialler = endpoint.dialler(cluster.trust().client(&cluster.credentials(peer())).unwrap()).unwrap();
+    let name = cluster.identity(Subject::Directory).server_name();
+    let link = Link::new(endpoint.clone(), dialler, name, vec![first.address.to_string()]);
+    let (started, _on_started) = mpsc::unbounded_channel();
+    let handled = Arc::new(AtomicUsize::new(0));
+    let handler = TestHandler { started, go_on: Arc::new(Notify::new()), revoked: None, handled };
+    let server = Server::new(handler, ServeOptions::default());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let serving_link = link.clone();
+    let serving =
+        tokio::spawn(async move { server.run_on_link(&serving_link, 8, async { stopped.await.unwrap_or(()) }).await });
+    let before = link.next_connection().await;
+    for directory in [&mut first, &mut second] {
+        link.set_addresses(vec![directory.address.to_string()]);
+        let asking = link.clone();
+        let here = directory.address;
+        while link.current().is_none_or(|connection| connection.remote() != here) {
+            tokio::task::yield_now().await;
+        }
+        let asked = tokio::spawn(async move { asking.call(&Wait, Vec::new(), LIMIT).await.map(|_| ()) });
+        let back = directory.started.recv().await.unwrap();
+        assert_eq!(call(&back, &Echo(9), Vec::new(), LIMIT).await.unwrap().0, 9);
+        directory.go_on.notify_one();
+        asked.await.unwrap().unwrap();
+    }
+    before.closed().await; // the old one is given up, once what was under way on it is done
+    stop.send(()).unwrap();
+    serving.await.unwrap();
+    endpoint.close().await;
+    first.stop().await;
+    second.stop().await;
+}
