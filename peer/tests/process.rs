@@ -1,5 +1,7 @@
 //! The program itself: exit codes, the line that says that it is ready, and its end. Its directory is away.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
