@@ -185,3 +185,6 @@ pub fn of_admin(subject: &Subject) -> Result<OfAdmin, Refusal> {
         Subject::Directory | Subject::Client { .. } | Subject::Peer(_) => Err(Refusal::WrongRole),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,3 +263,6 @@ pub fn check_times(times: &Times) -> Result<(), &'static str> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,4 +63,10 @@ impl Roster {
             ..Self::default()
         }
     }
+
+    /// A roster without peers in which these ids are revoked.
+    #[cfg(test)]
+    pub(crate) fn revoking(ids: &[[u8; 16]]) -> Self {
+        Self { revoked: ids.iter().copied().collect(), ..Self::default() }
+    }
 }
