@@ -7,6 +7,7 @@
 //! - the data's way: [`cut`], [`seal`], [`pack`], [`manifest`], [`meta`].
 
 pub mod cancel;
+pub mod cli;
 pub mod cut;
 pub mod down;
 pub mod folder;

@@ -25,7 +25,7 @@ pub enum Source {
     /// A regular file; opened with [`SourceFile`](crate::local::read::SourceFile) when its turn comes.
     Path(PathBuf),
     Stdin,
-    Reader(Box<dyn Read + Send>),
+    Reader(Box<dyn Read + Send + Sync>),
     /// No content: the job is a symbolic link.
     None,
 }

@@ -30,11 +30,11 @@ pub struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Folder with this device's keys [default: the platform's config folder]
-    #[arg(long, env = "SHOAL_HOME", value_name = "DIR", global = true)]
+    #[arg(long, env = "SHOAL_HOME", hide_env_values = true, value_name = "DIR", global = true)]
     pub home: Option<PathBuf>,
 
-    /// Where the directory is reached, if not where it was [may be given several times]
-    #[arg(long, env = "SHOAL_DIRECTORY", value_name = "HOST:PORT", value_delimiter = ',', global = true)]
+    /// Where the directory is reached, if not where it was; may be given several times
+    #[arg(long, env = "SHOAL_DIRECTORY", hide_env_values = true, value_name = "HOST:PORT", value_delimiter = ',', global = true)]
     pub directory: Vec<String>,
 
     /// Answer in JSON: one object, or one a line
@@ -50,7 +50,7 @@ pub struct Global {
     pub verbose: u8,
 
     /// How log lines on stderr look: text or json
-    #[arg(long, env = "SHOAL_LOG_FORMAT", value_name = "FORMAT", default_value_t, global = true)]
+    #[arg(long, env = "SHOAL_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", default_value_t, global = true)]
     pub log_format: LogFormat,
 }
 
@@ -111,7 +111,7 @@ pub struct Put {
     pub recursive: bool,
 
     /// Any k of n shards will do: 1/3 is three copies, 4/6 survives two losses at 1.5x [default: the cluster's]
-    #[arg(long, env = "SHOAL_REDUNDANCY", value_name = "K/N")]
+    #[arg(long, env = "SHOAL_REDUNDANCY", hide_env_values = true, value_name = "K/N")]
     pub redundancy: Option<Redundancy>,
 }
 

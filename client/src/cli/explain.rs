@@ -318,11 +318,12 @@ fn judge_io(error: &io::Error) -> Option<Verdict> {
 #[must_use]
 pub fn text(error: &(dyn Error + 'static), about: Option<&str>) -> String {
     let mut text = String::from("shoal: ");
-    if let Some(about) = about {
+    let said = chain(error).join(": ");
+    if let Some(about) = about.filter(|about| !said.contains(*about)) {
         text.push_str(about);
         text.push_str(": ");
     }
-    text.push_str(&chain(error).join(": "));
+    text.push_str(&said);
     if let Some(hint) = judge(error).hint {
         text.push_str("\n  ");
         text.push_str(&hint);
@@ -375,4 +376,81 @@ pub fn report(error: &anyhow::Error, json: bool) -> Exit {
         tell(error, json);
     }
     verdict.exit
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use common::id::ChunkId;
+    use common::proto::refusal::{TicketFault, What};
+    use common::redundancy::Redundancy;
+    use common::transport::HandshakeError;
+
+    use super::*;
+
+    fn check(error: impl Error + Send + Sync + 'static, exit: Exit, says: &str) {
+        let error = anyhow::Error::from(error);
+        let error: &(dyn Error + 'static) = error.as_ref();
+        let text = text(error, None);
+        assert_eq!(judge(error).exit, exit, "{text}");
+        assert!(text.contains(says), "{says:?} is not in {text:?}");
+    }
+
+    fn directory(source: CallError) -> SessionError {
+        SessionError::Directory { request: "List", source }
+    }
+
+    #[test]
+    fn every_kind_of_error_has_its_code_and_its_next_step() {
+        let missing = || PathBuf::from("/home/x");
+        let unreachable = || CallError::Unreachable { addresses: "a:1, b:2".to_owned(), source: None };
+        let session = || SessionError::Unreachable {
+            addresses: "a:1, b:2".to_owned(),
+            after: Duration::from_secs(10),
+            source: unreachable(),
+        };
+        let refused = |refusal| directory(CallError::Refused(refusal));
+        check(HomeError::NotJoined { path: missing() }, Exit::NotInitialised, "run: shoal join TICKET");
+        check(HomeError::AlreadyJoined { path: missing() }, Exit::Conflict, "not overwritten");
+        check(session(), Exit::Unreachable, "a:1, b:2; tried for 10s");
+        check(FolderError::Session(session()), Exit::Unreachable, "--directory HOST:PORT");
+        check(UpError::from(session()), Exit::Unreachable, "--directory HOST:PORT");
+        check(DownError::from(session()), Exit::Unreachable, "--directory HOST:PORT");
+        check(directory(CallError::Handshake(HandshakeError::OurAuthorityUnknown)), Exit::Authentication, "join again");
+        check(refused(Refusal::Revoked), Exit::Authentication, "new ticket");
+        check(refused(Refusal::Ticket(TicketFault::Used)), Exit::Authentication, "shoal-directory ticket");
+        check(refused(Refusal::Conflict), Exit::Conflict, "somebody else");
+        check(refused(Refusal::TooLarge(What::Body)), Exit::Failure, "over its limit");
+        check(FolderError::Exists { path: "/x".to_owned() }, Exit::Conflict, "/x exists already");
+        check(DownError::from(IntegrityError::Digest), Exit::Integrity, "digest");
+        check(Interrupted, Exit::Interrupted, "interrupted");
+        check(UpError::Interrupted, Exit::Interrupted, "interrupted");
+        check(CommandError::NeedsRecursive { path: "/x".to_owned() }, Exit::Failure, "add -r");
+        let few = UpError::TooFewPeers { chunk: ChunkId([1; 20]), durable: 1, redundancy: Redundancy::DEFAULT, why: vec![] };
+        check(few, Exit::Unreachable, "shoal status");
+        let nowhere = |why| FolderError::Destination { path: "/a/b".to_owned(), why };
+        check(nowhere(Nowhere::NoParent), Exit::Failure, "shoal mkdir -p /a");
+        check(nowhere(Nowhere::NoFolder), Exit::Failure, "shoal mkdir -p /a/b");
+        check(crate::names::RemotePath::parse(b"a/../b").unwrap_err(), Exit::Usage, "begins with a slash");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error() {
+        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+        for error in [anyhow::Error::from(gone()), DownError::Write(Arc::new(gone())).into()] {
+            let verdict = judge(error.as_ref());
+            assert!(verdict.silent && verdict.exit == Exit::Ok);
+        }
+        let refused = DownError::Write(Arc::new(io::Error::other(CommandError::Terminal)));
+        assert_eq!(judge(&refused).hint.as_deref(), Some("redirect it to a file, or add --force"));
+    }
+
+    #[test]
+    fn what_it_is_about_is_said_once() {
+        let error = CommandError::NeedsRecursive { path: "/etc".to_owned() };
+        assert!(text(&error, Some("/etc")).starts_with("shoal: /etc is a folder\n"));
+        assert!(text(&Interrupted, Some("/etc")).starts_with("shoal: /etc: interrupted"));
+    }
 }
