@@ -92,9 +92,7 @@ async fn open_store(config: &ServeConfig, joined: &Joined) -> Result<Store, Serv
         clock: config.clock.clone(),
         ..usual
     };
-    let store = Store::open(joined.layout.store(), options).await?;
-    tracing::info!(peer = settings.peer.short(), recovery = ?store.recovery(), "the store is open");
-    Ok(store)
+    Ok(Store::open(joined.layout.store(), options).await?)
 }
 
 /// Everything that runs.
@@ -166,6 +164,7 @@ async fn attend(
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
     let Started { service, endpoint, address, link, presence, renewal, listening } = started;
+    let peer = renewal.credentials.identity().short();
     let (stop, stopped) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);
     let (answered, mut first) = watch::channel(false);
@@ -195,7 +194,7 @@ async fn attend(
             );
         }
         blocking(move || disk::replace_durably(&listening, format!("{address}\n").as_bytes())).await??;
-        tracing::info!(%address, "listening");
+        tracing::info!(%address, peer = %peer, "listening");
         on_ready(address);
         std::future::pending::<Result<(), ServeError>>().await
     };
