@@ -60,6 +60,7 @@ pub async fn init(data: &Path, options: InitOptions, clock: &Clock) -> Result<Cl
         let path = path.to_owned();
         move |source| InitError::Io { action, path, source }
     };
+    let data = &std::path::absolute(data).map_err(io("find", data))?;
     match fs::read_dir(data).map(|mut items| items.next().is_some()) {
         Ok(true) => return Err(InitError::Exists { path: data.to_owned() }),
         Ok(false) => {}

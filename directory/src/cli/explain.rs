@@ -38,7 +38,7 @@ pub(super) enum Failure {
     #[error("no threads can be started")]
     Runtime(#[source] std::io::Error),
     #[error("{0}")]
-    Times(&'static str),
+    Usage(&'static str),
     #[error("an account's name has at most {} bytes", common::limits::LABEL_BYTES)]
     AccountName,
     #[error(transparent)]
@@ -63,7 +63,7 @@ fn advice(failure: &Failure) -> (u8, Option<&'static str>) {
         Failure::Init(error) => of_init(error),
         Failure::Serve(error) => of_serve(error),
         Failure::Admin(error) => of_admin(error),
-        Failure::Times(_) | Failure::AccountName | Failure::Id(_) => (USAGE, Some("see: shoal-directory help")),
+        Failure::Usage(_) | Failure::AccountName | Failure::Id(_) => (USAGE, Some("see: shoal-directory help")),
         Failure::Telemetry(_) => (USAGE, None),
         Failure::Output(_) | Failure::Signal(_) | Failure::Runtime(_) => (FAILURE, None),
     }

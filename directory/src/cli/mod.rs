@@ -17,7 +17,7 @@ use directory::admin::{AdminError, Desk};
 use directory::{Config, InitOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
-use arguments::{Arguments, Command, Init, RevokeId, Serve, Status, Ticket};
+use arguments::{Arguments, Command, Init, RevokeId, Role, Serve, Status, Ticket};
 use explain::Failure;
 
 pub(crate) fn main() -> ExitCode {
@@ -78,7 +78,7 @@ async fn init(command: Init) -> Result<(), Failure> {
 
 async fn serve(command: Serve) -> Result<(), Failure> {
     let times = command.times();
-    directory::serve::check_times(&times).map_err(Failure::Times)?;
+    directory::serve::check_times(&times).map_err(Failure::Usage)?;
     let config = Config { listen: command.listen, times, ..Config::new(command.data) };
     let stop = |kind| signal(kind).map_err(Failure::Signal);
     let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
@@ -98,6 +98,12 @@ async fn serve(command: Serve) -> Result<(), Failure> {
 }
 
 async fn ticket(command: Ticket) -> Result<(), Failure> {
+    if command.account.is_some() && matches!(command.role, Role::Peer) {
+        return Err(Failure::Usage("--account is for --role client: a peer acts for no account"));
+    }
+    if command.ttl.is_zero() || command.ttl > directory::op::ticket::LONGEST {
+        return Err(Failure::Usage("--ttl is more than nothing and at most 366 days"));
+    }
     let account = command.account.map(|name| name.try_into().map_err(|_| Failure::AccountName)).transpose()?;
     let ttl_ms = u64::try_from(command.ttl.as_millis()).unwrap_or(u64::MAX);
     let request = NewTicket { role: command.role.into(), account, uses: command.uses, ttl_ms };

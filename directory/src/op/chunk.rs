@@ -154,7 +154,8 @@ fn merge(before: &Chunk, given: Chunk, roster: &Roster) -> (Chunk, bool) {
     }
     let key = before.key.clone();
     if before.redundancy == given.redundancy || (before.redundancy.k() == 1 && given.redundancy.k() == 1) {
-        let shards = join(&given.shards, &before.shards, roster);
+        let copies = given.redundancy.k() == 1;
+        let shards = join(&given.shards, &before.shards, copies, roster);
         return (Chunk { redundancy: wider(before, &given), key, shards, ..given }, false);
     }
     if margin(&given) > margin(before) {
@@ -183,10 +184,11 @@ fn same_bytes(a: &Chunk, b: &Chunk) -> bool {
 }
 
 /// All locations, the new ones first; when there are too many, those on dead peers go, and then the oldest.
-fn join(new: &[ShardAt], old: &[ShardAt], roster: &Roster) -> BoundedVec<ShardAt, SHARDS_PER_CHUNK> {
+fn join(new: &[ShardAt], old: &[ShardAt], copies: bool, roster: &Roster) -> BoundedVec<ShardAt, SHARDS_PER_CHUNK> {
     let mut seen = HashSet::new();
-    let mut all: Vec<ShardAt> =
-        new.iter().chain(old).filter(|shard| seen.insert((shard.peer, shard.index))).copied().collect();
+    // A second copy on one peer is the same bytes; a second share is not.
+    let mut first = |shard: &ShardAt| seen.insert((shard.peer, if copies { 0 } else { shard.index }));
+    let mut all: Vec<ShardAt> = new.iter().chain(old).filter(|shard| first(shard)).copied().collect();
     if all.len() > SHARDS_PER_CHUNK {
         all.sort_by_key(|shard| !roster.is_alive(shard.peer)); // stable: the order stays otherwise
         all.truncate(SHARDS_PER_CHUNK);

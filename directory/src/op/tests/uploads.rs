@@ -144,3 +144,56 @@ async fn a_publication_repeated_tells_the_same_sequence() {
     world.file(a, node(1), 2, 22).await;
     assert_eq!(world.run(&request, a).await.unwrap(), first);
 }
+
+/// The most that one request can ask for: files, chunks of each, bytes.
+fn largest(upload: VersionId) -> Publish {
+    let chunks: Vec<_> = (1..=16).map(chunk).collect();
+    let file = |_| {
+        let inline =
+            InlinePage { chunks: chunks.clone().try_into().unwrap(), sealed: vec![5; 2_048].try_into().unwrap() };
+        let mut file = new_file(node(1), 0, 0, VersionId::random(), Expect::Nothing);
+        (file.token, file.node) = (NameToken(NodeId::random().0), NodeId::random());
+        file.sealed = vec![1; 1_536].try_into().unwrap();
+        file.meta = vec![1; 3_000].try_into().unwrap();
+        (file.pages, file.inline) = (1, Some(inline));
+        file
+    };
+    let files: Vec<_> = (0..256).map(file).collect();
+    Publish { request: RequestId::random(), upload, files: files.try_into().unwrap(), done: false }
+}
+
+#[tokio::test]
+async fn the_largest_publication_is_one_commit() {
+    let world = World::new();
+    let a = world.account(1).await;
+    let upload = version(100);
+    world.begin(a, upload).await;
+    for number in 1..=16 {
+        world.register(a, upload, new_chunk(chunk(number), "1/3", number, three(number))).await.unwrap();
+    }
+    let before = world.store.last_sequence();
+    let answer = world.run(&largest(upload), a).await.unwrap();
+    assert!(answer.results.iter().all(|result| *result == FilePublished::Visible(before + 1)));
+}
+
+#[tokio::test]
+async fn uploads_that_publish_into_one_folder_at_once_do_not_stand_in_each_others_way() {
+    let world = Arc::new(World::new());
+    let a = world.account(1).await;
+    world.begin(a, version(100)).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let world = world.clone();
+        tasks.spawn(async move {
+            let files = (0..64).map(|_| {
+                let mut file = new_file(node(1), 0, 0, VersionId::random(), Expect::Nothing);
+                (file.token, file.node) = (NameToken(NodeId::random().0), NodeId::random());
+                file
+            });
+            let results = world.publish(a, version(100), files.collect(), false).await.unwrap();
+            assert!(results.iter().all(|result| matches!(result, FilePublished::Visible(_))));
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(world.count(&key::entries(a.account(), node(1))).await, 16 * 64);
+}
