@@ -34,7 +34,14 @@ pub struct Global {
     pub home: Option<PathBuf>,
 
     /// Where the directory is reached, if not where it was; may be given several times
-    #[arg(long, env = "SHOAL_DIRECTORY", hide_env_values = true, value_name = "HOST:PORT", value_delimiter = ',', global = true)]
+    #[arg(
+        long,
+        env = "SHOAL_DIRECTORY",
+        hide_env_values = true,
+        value_name = "HOST:PORT",
+        value_delimiter = ',',
+        global = true
+    )]
     pub directory: Vec<String>,
 
     /// Answer in JSON: one object, or one a line
@@ -50,7 +57,14 @@ pub struct Global {
     pub verbose: u8,
 
     /// How log lines on stderr look: text or json
-    #[arg(long, env = "SHOAL_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT", default_value_t, global = true)]
+    #[arg(
+        long,
+        env = "SHOAL_LOG_FORMAT",
+        hide_env_values = true,
+        value_name = "FORMAT",
+        default_value_t,
+        global = true
+    )]
     pub log_format: LogFormat,
 }
 
@@ -287,7 +301,8 @@ mod tests {
 
     #[test]
     fn what_is_incomplete_or_unknown_is_a_usage_error() {
-        for line in ["", "put", "put a", "get /a", "mv /a", "put a /b --redundancy 4/3", "ls --nonsense", "frobnicate"] {
+        for line in ["", "put", "put a", "get /a", "mv /a", "put a /b --redundancy 4/3", "ls --nonsense", "frobnicate"]
+        {
             let error = parse(line).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{line}");
         }

@@ -149,9 +149,7 @@ fn judge_destination(path: &str, why: Nowhere) -> Verdict {
             let parent = path.rsplit_once('/').map_or("/", |(parent, _)| parent);
             Verdict::hint(Exit::Failure, format!("make it first: shoal mkdir -p {parent}"))
         }
-        Nowhere::NeedsName => {
-            Verdict::hint(Exit::Failure, format!("write {}/NAME", path.trim_end_matches('/')))
-        }
+        Nowhere::NeedsName => Verdict::hint(Exit::Failure, format!("write {}/NAME", path.trim_end_matches('/'))),
         Nowhere::NotAFolder | Nowhere::FileInTheWay | Nowhere::FolderOntoFile => Verdict::new(Exit::Failure),
     }
 }
@@ -194,9 +192,10 @@ fn judge_session(error: &SessionError) -> Option<Verdict> {
             "see that shoal-directory serve runs there; if it has another address now, name it with --directory HOST:PORT",
         ),
         SessionError::Directory { source, .. } => judge_call(source),
-        SessionError::OtherCluster { .. } | SessionError::OtherAccount | SessionError::OtherKey => {
-            Verdict::hint(Exit::Authentication, "use the home that belongs to this cluster and account, with --home DIR")
-        }
+        SessionError::OtherCluster { .. } | SessionError::OtherAccount | SessionError::OtherKey => Verdict::hint(
+            Exit::Authentication,
+            "use the home that belongs to this cluster and account, with --home DIR",
+        ),
         SessionError::OldGeneration { .. } => {
             Verdict::hint(Exit::Integrity, "the operator must reconcile the directory with its peers first")
         }
@@ -237,7 +236,9 @@ fn judge_refusal(refusal: &Refusal) -> Verdict {
         Refusal::OldGeneration { .. } => Verdict::new(Exit::Integrity),
         Refusal::Busy => Verdict::new(Exit::Unreachable),
         Refusal::NotEmpty => Verdict::hint(Exit::Failure, "add -r for a folder with all that is in it"),
-        Refusal::UploadGone => Verdict::hint(Exit::Failure, "repeat the command; what is stored already is not sent again"),
+        Refusal::UploadGone => {
+            Verdict::hint(Exit::Failure, "repeat the command; what is stored already is not sent again")
+        }
         _ => Verdict::new(Exit::Failure),
     }
 }
@@ -428,7 +429,8 @@ mod tests {
         check(Interrupted, Exit::Interrupted, "interrupted");
         check(UpError::Interrupted, Exit::Interrupted, "interrupted");
         check(CommandError::NeedsRecursive { path: "/x".to_owned() }, Exit::Failure, "add -r");
-        let few = UpError::TooFewPeers { chunk: ChunkId([1; 20]), durable: 1, redundancy: Redundancy::DEFAULT, why: vec![] };
+        let few =
+            UpError::TooFewPeers { chunk: ChunkId([1; 20]), durable: 1, redundancy: Redundancy::DEFAULT, why: vec![] };
         check(few, Exit::Unreachable, "shoal status");
         let nowhere = |why| FolderError::Destination { path: "/a/b".to_owned(), why };
         check(nowhere(Nowhere::NoParent), Exit::Failure, "shoal mkdir -p /a");

@@ -15,7 +15,7 @@ use super::get_tree::{self, Tree};
 use super::report::{Direction, Reporter};
 use super::{Outcome, stdout};
 use crate::cancel::Interrupted;
-use crate::down::{self, DownError};
+use crate::down;
 use crate::folder::destination::{Brings, Goes, Stands, decide};
 use crate::folder::{self, Entry, FolderError, What};
 use crate::local::LocalError;
@@ -62,11 +62,7 @@ pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
     let producing = cancel.guard(producing);
     let (produced, fetched) = tokio::join!(producing, down::get_files(&session, jobs, &options));
     produced.ok_or(Interrupted)??;
-    fetched.or_else(|error| match error {
-        // Told already, as what became of the file.
-        DownError::Write(_) => Ok(Default::default()),
-        error => Err(error),
-    })?;
+    fetched?;
     Ok(reporter.finish("end"))
 }
 

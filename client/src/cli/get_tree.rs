@@ -79,9 +79,11 @@ async fn open_top(work: &Work, tree: Tree, complain: &Complain) -> anyhow::Resul
         match attributes {
             Some(own) => PlacedFolder::make(&place, own.mode, own.mtime, None, complain).map(Some),
             None if place.is_dir() => Ok(None),
-            None => std::fs::create_dir(&place)
-                .map(|()| None)
-                .map_err(|source| LocalError::Io { action: "create folder", path: place, source }),
+            None => std::fs::create_dir(&place).map(|()| None).map_err(|source| LocalError::Io {
+                action: "create folder",
+                path: place,
+                source,
+            }),
         }
     });
     match made.await? {

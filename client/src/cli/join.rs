@@ -102,12 +102,7 @@ fn home_of(new: &NewIdentity) -> anyhow::Result<(Device, Credentials)> {
 }
 
 /// The phrase goes to standard output, the one time that it is shown: whoever pipes it somewhere means to keep it there.
-fn report(
-    context: &mut Context,
-    home: &Home,
-    account: &str,
-    words: Option<&Zeroizing<String>>,
-) -> std::io::Result<()> {
+fn report(context: &mut Context, home: &Home, account: &str, words: Option<&Zeroizing<String>>) -> std::io::Result<()> {
     let output = &mut context.output;
     if output.is_json() {
         return output.object(&json!({

@@ -198,7 +198,10 @@ async fn one(work: &Work, source: Named, path: RemotePath, there: &Resolved) -> 
     };
     let place = Place { folder, name, expect };
     match source {
-        Named::Stdin => work.send_stream(Source::Stdin, place, Mtime::from_system(std::time::SystemTime::now()), "-".to_owned()).await,
+        Named::Stdin => {
+            work.send_stream(Source::Stdin, place, Mtime::from_system(std::time::SystemTime::now()), "-".to_owned())
+                .await
+        }
         Named::Item(item) => work.send(item, place).await,
     }
     Ok(())

@@ -10,9 +10,9 @@ use common::limits::MAKE_FOLDERS;
 use tokio::task::spawn_blocking;
 
 use super::put::{Place, Work, expectation, show};
+use crate::folder::FolderError;
 use crate::folder::change::{FolderWanted, make_folders};
 use crate::folder::copy::existing;
-use crate::folder::FolderError;
 use crate::local::LocalError;
 use crate::local::walk::{self, Item, ItemKind, Links};
 use crate::meta::FolderAttributes;
@@ -89,7 +89,8 @@ async fn put_folder(
                         Some(expect) => work.send(item, Place { folder: tree.node, name, expect }).await,
                         None => {
                             let path = tree.path.to_string();
-                            work.reporter.fail(&show(&item.path), &FolderError::IsAFolder { path: format!("{path}/{name}") });
+                            work.reporter
+                                .fail(&show(&item.path), &FolderError::IsAFolder { path: format!("{path}/{name}") });
                         }
                     }
                 }

@@ -77,11 +77,8 @@ impl Reporter {
         }
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.note_first(verdict.exit);
-        let line = if self.json {
-            explain::object(error, Some(shown)).to_string()
-        } else {
-            explain::text(error, Some(shown))
-        };
+        let line =
+            if self.json { explain::object(error, Some(shown)).to_string() } else { explain::text(error, Some(shown)) };
         self.meter.say(&line);
     }
 

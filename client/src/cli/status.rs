@@ -162,7 +162,10 @@ mod tests {
     #[test]
     fn people_see_a_table_without_control_characters() {
         let text = lines(&sample(2, 1), "ann").join("\n");
-        assert!(text.contains("attic\\x1b[31m  suspect  home  3.0 MiB  99.0 GiB      12  12 s ago   10.0.0.7:7401"), "{text}");
+        assert!(
+            text.contains("attic\\x1b[31m  suspect  home  3.0 MiB  99.0 GiB      12  12 s ago   10.0.0.7:7401"),
+            "{text}"
+        );
         assert!(text.contains("2 chunks lack shards; 1 of them cannot be read"), "{text}");
         assert!(lines(&sample(0, 0), "ann").join("\n").contains("degraded    nothing"));
     }

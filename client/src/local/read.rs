@@ -40,11 +40,8 @@ impl SourceFile {
     /// When it cannot be opened, or is no regular file.
     pub fn open(path: &Path) -> Result<Self, LocalError> {
         let nonblocking = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0);
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(nonblocking)
-            .open(path)
-            .map_err(LocalError::io("open", path))?;
+        let file =
+            OpenOptions::new().read(true).custom_flags(nonblocking).open(path).map_err(LocalError::io("open", path))?;
         let metadata = file.metadata().map_err(LocalError::io("look at", path))?;
         if metadata.is_dir() {
             return Err(LocalError::IsAFolder { path: path.to_owned() });

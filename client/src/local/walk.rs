@@ -16,9 +16,13 @@ use crate::meta::Mtime;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ItemKind {
     Folder,
-    File { len: u64 },
+    File {
+        len: u64,
+    },
     /// A symbolic link, with what it points to.
-    Link { target: Vec<u8> },
+    Link {
+        target: Vec<u8>,
+    },
     /// A device, socket or pipe: named, so that the user can be told.
     Special(&'static str),
 }

@@ -297,12 +297,7 @@ async fn keep_map(session: std::sync::Weak<Inner>) {
 
 /// Gets a new certificate for the same key. Failing costs nothing: the old one is valid for weeks yet, and the next command
 /// tries again.
-async fn renew(
-    session: std::sync::Weak<Inner>,
-    mut home: Home,
-    own: Credentials,
-    key: common::identity::PrivateKey,
-) {
+async fn renew(session: std::sync::Weak<Inner>, mut home: Home, own: Credentials, key: common::identity::PrivateKey) {
     let Some(inner) = session.upgrade() else { return };
     let Ok(Ok(request)) = key.signing_request().map(Der::try_from) else { return };
     let renewed = match inner.directory.try_once(&Renew { request }).await {
