@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::disk;
 use common::identity::role::directory_name;
@@ -57,14 +57,25 @@ pub enum Desk {
 }
 
 impl Desk {
+    /// Waits a moment for a directory that is starting or ending, and for another command.
+    ///
     /// # Errors
     /// When there is neither a directory that answers nor a store that opens.
     pub async fn open(config: &Config) -> Result<Self, AdminError> {
         let settings = Settings::load(&config.data).map_err(ServeError::from)?;
-        match serve::open_store(config, &settings).await {
-            Ok(store) => Self::local(config, settings, store).await,
-            Err(ServeError::Open(OpenError::InUse { .. })) => Self::remote(config, &settings).await,
-            Err(error) => Err(error.into()),
+        let begun = Instant::now();
+        loop {
+            let opened = match serve::open_store(config, &settings).await {
+                Ok(store) => Self::local(config, settings.clone(), store).await,
+                Err(ServeError::Open(OpenError::InUse { .. })) => Self::remote(config, &settings).await,
+                Err(error) => Err(error.into()),
+            };
+            match opened {
+                Err(AdminError::Starting) if begun.elapsed() < serve::PATIENCE * 2 => {
+                    tokio::time::sleep(serve::PATIENCE / 20).await;
+                }
+                opened => return opened,
+            }
         }
     }
 

@@ -34,6 +34,9 @@ use crate::transact;
 /// A clock that is this far before the newest commit is told.
 const CLOCK_BACK: Duration = Duration::from_secs(300);
 
+/// How long a store that another process has is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Why a directory does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -74,7 +77,7 @@ pub async fn run(
 ) -> Result<(), ServeError> {
     let settings = Settings::load(&config.data)?;
     let listen = listen_address(config.listen.as_deref().unwrap_or(&settings.listen)).await?;
-    let store = open_store(&config, &settings).await?;
+    let store = open_patiently(&config, &settings).await?;
     let endpoint = Endpoint::bind(listen, EndpointOptions::directory())?;
     let listening = endpoint.local_address()?;
     let addresses = reachable(&settings, listening)?;
@@ -113,6 +116,19 @@ pub async fn run(
     }
     tracing::info!("ended");
     Ok(())
+}
+
+/// Opens the store, and waits a moment for a command beside it (ticket, status) that has it.
+async fn open_patiently(config: &Config, settings: &Settings) -> Result<Arc<Embedded>, ServeError> {
+    let begun = Instant::now();
+    loop {
+        match open_store(config, settings).await {
+            Err(ServeError::Open(OpenError::InUse { .. })) if begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(PATIENCE / 20).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 /// Opens the store of a data folder.
