@@ -4,7 +4,10 @@
 //!
 //! - who can read: [`keys`], [`phrase`], [`keystore`];
 //! - what things are called: [`names`];
-//! - the data's way: [`cut`], [`seal`], [`pack`], [`manifest`], [`meta`].
+//! - the way to the cluster, and the tree in it: [`session`], [`folder`];
+//! - the data's way: [`cut`], [`seal`], [`pack`], [`manifest`], [`meta`];
+//! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
+//! - the command line on top: [`cli`], stopped by [`cancel`].
 
 pub mod cancel;
 pub mod cli;
