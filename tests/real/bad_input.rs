@@ -29,6 +29,7 @@ fn wrong_paths_and_destinations_are_named() {
     let source = text(&source);
     shoal(&cluster, 0, &["put", source, "/file"]);
     shoal(&cluster, 0, &["mkdir", "/folder"]);
+    let x = work.join("x");
     let long = format!("/{}", "n".repeat(4_096));
     let cases: &[(i32, &[&str], &[&str])] = &[
         (1, &["put", "no/such/file", "/x"], &["no/such/file"]),
@@ -46,7 +47,7 @@ fn wrong_paths_and_destinations_are_named() {
         (2, &["put", source, &long], &["1024"]),
         (2, &["ls", "/a/../b"], &[".."]),
         (1, &["put", text(&folder), "/x"], &["-r"]),
-        (1, &["get", "/folder", text(&work.join("x"))], &["-r"]),
+        (1, &["get", "/folder", text(&x)], &["-r"]),
         (1, &["rm", "/"], &["/"]),
         (2, &["put", source, "/x", "--redundancy", "4/3"], &["4/3"]),
         (13, &["put", source, "/x", "--redundancy", "5/9"], &["needed"]),
