@@ -1,7 +1,7 @@
 //! Keys: the account's master key, and one sub-key for each purpose, derived from it.
 //!
 //! Guarantees: every sub-key comes from the master key by BLAKE3 `derive_key` with a context of its own, so none of them says
-//! anything about another; all are wiped when dropped; none is ever printed. Layout and contexts: docs/formats/keys.md.
+//! anything about another; all are wiped when dropped; none is ever printed. Layout and contexts: docs/FORMATS.md.
 //!
 //! Non-goals: where keys are kept ([`keystore`](crate::keystore)) and how people write them down ([`phrase`](crate::phrase)).
 

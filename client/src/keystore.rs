@@ -1,7 +1,7 @@
 //! Keystore: the device's home, a folder with its identity and the account's master key.
 //!
 //! Guarantees: a home appears whole and durable, or not at all, and is never overwritten; secrets are mode 0600 and refused when
-//! others could read them; a home of a newer format is refused. Layout: docs/formats/keys.md.
+//! others could read them; a home of a newer format is refused. Layout: docs/FORMATS.md.
 //!
 //! Non-goals: locking (nothing in a home changes, apart from the certificate, which is replaced whole).
 

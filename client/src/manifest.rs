@@ -2,7 +2,7 @@
 //!
 //! Guarantees: a page opens only for its version and its number; a reader notices a page that is missing, doubled or from
 //! elsewhere, and a manifest that is shorter or longer than its version. All pages but the last are full, so an extent's
-//! number tells its page. Layout: docs/formats/manifest.md.
+//! number tells its page. Layout: docs/FORMATS.md.
 //!
 //! Non-goals: fetching. Everything here is values in, values out.
 

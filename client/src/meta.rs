@@ -1,7 +1,7 @@
 //! Meta: what an entry and a version say of themselves, sealed so that the directory keeps it and reads nothing of it.
 //!
 //! Guarantees: an entry opens only in its folder, under its token and for its node, and a version's metadata only for its node
-//! and version; so a directory that swaps, renames or re-parents them is noticed. Layout: docs/formats/sealing.md.
+//! and version; so a directory that swaps, renames or re-parents them is noticed. Layout: docs/FORMATS.md.
 
 mod entry;
 mod version;

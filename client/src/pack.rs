@@ -2,7 +2,7 @@
 //!
 //! Guarantees: one file is read and verified alone by a range read, and its extent opens no neighbour. The id of a pack is keyed
 //! and commits to the order, lengths, keys and digests of all that is in it, and so to its very bytes: one id, one sealed chunk.
-//! Layout: docs/formats/pack.md.
+//! Layout: docs/FORMATS.md.
 //!
 //! Non-goals: empty files, which need no chunk; and finding small files that are in another pack already.
 

@@ -3,7 +3,7 @@
 //! Guarantees, by types: [`seal`] (and the pack builder, with the same function) is the only maker of [`Sealed`], which is all
 //! that the sender takes; [`open`] is the only maker of [`Verified`], which is all that the writer takes, and decrypts and
 //! verifies in one, so nothing decrypted but unverified exists as a value. A key is derived from the very body it encrypts:
-//! one key, one message, so the counter may begin at zero. Layout and derivations: docs/formats/sealing.md.
+//! one key, one message, so the counter may begin at zero. Layout and derivations: docs/FORMATS.md.
 //!
 //! Sketch, one core, ns a byte: BLAKE3 0.15 for naming, AES-256-CTR 0.21 in place, no copy. The key costs no second pass: the
 //! digest of an uncompressed body is the digest of the content.

@@ -1,6 +1,6 @@
 //! Known: what a peer has learnt of the directory, and must not forget.
 //!
-//! Durable in the file `known` (docs/formats/peer.md): the highest generation, by which a directory that was restored from an
+//! Durable in the file `known` (docs/FORMATS.md): the highest generation, by which a directory that was restored from an
 //! old copy is recognised; who is revoked; where the directory is; its time, as last heard. In memory alone: the cluster map.
 //! The file is written only when one of the first three changes, and at a clean end.
 //!

@@ -1,4 +1,4 @@
-//! Record: what stands in a segment file, byte by byte. Pure; `docs/formats/segment.md` describes it.
+//! Record: what stands in a segment file, byte by byte. Pure; `docs/FORMATS.md` describes it.
 //!
 //! Every record describes itself and repeats its segment's random salt. The salt never leaves this peer, so no body that
 //! a client makes up can be taken for a record when a scan walks over damaged pages.

@@ -1,6 +1,6 @@
 //! Journal: every commit, in order, hash-chained, in append-only segment files; the truth of the embedded engine.
 //!
-//! - [`record`] and [`segment`]: the layout, which docs/formats/journal.md describes;
+//! - [`record`] and [`segment`]: the layout, which docs/FORMATS.md describes;
 //! - [`disk`]: the file operations, behind a trait; [`replay`]: reads and verifies; [`append`]: writes, and syncs in batches.
 //!
 //! Guarantees: what was appended and synced survives a power cut. Only the unsynced end of the last segment is ever cut

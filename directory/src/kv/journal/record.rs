@@ -1,4 +1,4 @@
-//! Record: one commit as bytes. The layout is in docs/formats/journal.md; nothing here does IO.
+//! Record: one commit as bytes. The layout is in docs/FORMATS.md; nothing here does IO.
 //!
 //! Every length is compared with its limit before anything is allocated for it.
 
