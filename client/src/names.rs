@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use common::bounded::BoundedBytes;
 use common::id::NameToken;
 use common::limits::NAME_BYTES;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -111,7 +112,7 @@ impl Serialize for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
+        let bytes = BoundedBytes::<NAME_BYTES>::deserialize(deserializer)?;
         Self::new(&bytes).map_err(serde::de::Error::custom)
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
 
-use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// More than the limit of the field.
@@ -161,11 +161,30 @@ impl<const MAX: usize> Serialize for BoundedBytes<MAX> {
     }
 }
 
+// Bytes and text are asked for as borrowed ones: the codec then cuts them out of the message, where a claimed length that is not
+// there fails before anything is allocated for it, and one over the limit before it is copied.
 impl<'de, const MAX: usize> Deserialize<'de> for BoundedBytes<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let bytes: Vec<u8> = serde_bytes::deserialize(deserializer)?;
-        Self::try_from(bytes).map_err(D::Error::custom)
+        struct Bytes<const MAX: usize>;
+        impl<const MAX: usize> Visitor<'_> for Bytes<MAX> {
+            type Value = BoundedBytes<MAX>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "at most {MAX} bytes")
+            }
+            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+                check_length::<E, MAX>(bytes.len())?;
+                Ok(BoundedBytes(bytes.to_vec()))
+            }
+            fn visit_byte_buf<E: Error>(self, bytes: Vec<u8>) -> Result<Self::Value, E> {
+                BoundedBytes::try_from(bytes).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
     }
+}
+
+fn check_length<E: Error, const MAX: usize>(len: usize) -> Result<(), E> {
+    if len > MAX { Err(E::custom(TooMany { len, max: MAX })) } else { Ok(()) }
 }
 
 impl<const MAX: usize> BoundedText<MAX> {
@@ -221,7 +240,21 @@ impl<const MAX: usize> Serialize for BoundedText<MAX> {
 
 impl<'de, const MAX: usize> Deserialize<'de> for BoundedText<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::try_from(String::deserialize(deserializer)?).map_err(D::Error::custom)
+        struct Text<const MAX: usize>;
+        impl<const MAX: usize> Visitor<'_> for Text<MAX> {
+            type Value = BoundedText<MAX>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "text of at most {MAX} bytes")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+                check_length::<E, MAX>(text.len())?;
+                Ok(BoundedText(text.to_owned()))
+            }
+            fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
+                BoundedText::try_from(text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
     }
 }
 
