@@ -1,3 +1,5 @@
+//! Who is online, suspect, dead or revoked, and what the map says of it.
+
 use super::*;
 
 const TIMES: Times = Times {
