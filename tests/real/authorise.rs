@@ -52,7 +52,13 @@ impl Asker {
         Self::new(load("ca.pem"), load("peer.pem"), &PrivateKey::load(&data.join("peer.key")).unwrap())
     }
 
-    async fn ask<R: Request>(&self, address: &str, name: &str, request: &R, body: &[u8]) -> Result<R::Response, CallError> {
+    async fn ask<R: Request>(
+        &self,
+        address: &str,
+        name: &str,
+        request: &R,
+        body: &[u8],
+    ) -> Result<R::Response, CallError> {
         let address: SocketAddr = address.parse().unwrap();
         let connection = self.endpoint.dial(&self.dialler, address, name).await?;
         let body = if body.is_empty() { Vec::new() } else { vec![Bytes::copy_from_slice(body)] };
@@ -158,7 +164,10 @@ fn each_role_may_ask_only_what_is_its_own() {
         let look = LookUp { start: root, path: BoundedVec::empty() };
         assert_eq!(peer.refused(directory, named, &look).await, Refusal::WrongRole);
         assert_eq!(peer.refused(directory, named, &begin()).await, Refusal::WrongRole);
-        assert_eq!(peer.refused(directory, named, &ReadManifests { wants: BoundedVec::empty() }).await, Refusal::WrongRole);
+        assert_eq!(
+            peer.refused(directory, named, &ReadManifests { wants: BoundedVec::empty() }).await,
+            Refusal::WrongRole
+        );
         assert_eq!(peer.refused(directory, named, &ticket).await, Refusal::WrongRole);
         assert_eq!(peer.refused(&places.peer.0, &places.peer.1, &drop).await, Refusal::WrongRole);
         let get = GetShard { account: Some(home.device.account), address: ShardAddress([0; 20]), offset: 0, len: 1 };

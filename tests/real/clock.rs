@@ -9,9 +9,12 @@ use crate::support::{file, shoal, text, three_peers};
 
 /// Debian's libfaketime, where it is installed.
 fn faketime() -> Option<&'static str> {
-    let found = ["/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"]
-        .into_iter()
-        .find(|path| Path::new(path).exists());
+    let found = [
+        "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
+        "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
+    ]
+    .into_iter()
+    .find(|path| Path::new(path).exists());
     if found.is_none() {
         eprintln!("skipped: libfaketime is not installed");
     }
@@ -19,7 +22,11 @@ fn faketime() -> Option<&'static str> {
 }
 
 fn shifted(command: &mut Command, library: &str, by: &str) {
-    command.env("LD_PRELOAD", library).env("FAKETIME", by).env("DONT_FAKE_MONOTONIC", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME", by)
+        .env("DONT_FAKE_MONOTONIC", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
 }
 
 #[test]

@@ -43,7 +43,8 @@ fn a_tree_keeps_times_modes_empty_folders_links_and_odd_names() {
     let tree = work.join("tree");
     fs::create_dir_all(tree.join("a/b/c")).unwrap();
     fs::create_dir(tree.join("empty")).unwrap();
-    let mut odd = vec![OsString::from("with space"), OsString::from("ünïcode"), OsString::from("-dash"), "new\nline".into()];
+    let mut odd =
+        vec![OsString::from("with space"), OsString::from("ünïcode"), OsString::from("-dash"), "new\nline".into()];
     odd.push(OsString::from_vec(vec![b'b', b'a', b'd', 0xff, 0xfe]));
     for (number, name) in odd.iter().enumerate() {
         fs::write(tree.join("a").join(name), content::bytes(number as u64, number * 1_000)).unwrap();
