@@ -13,6 +13,9 @@ pub mod admin;
 pub mod authority;
 pub mod authorize;
 pub mod config;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod init;
 pub mod janitor;
 pub mod kv;

@@ -24,6 +24,9 @@ mod busy;
 mod disk;
 mod error;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hint;
 mod index;
 mod read;
