@@ -11,15 +11,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use client::session::enroll::enroll;
+use client::session::enroll::{EnrollError, enroll};
 use common::id::{ClusterId, NameToken, NodeId, RequestId};
 use common::identity::role::directory_name;
 use common::identity::{Credentials, Trust};
+use common::proto::Refusal;
 use common::proto::directory::{GetMap, Hello, List, LookUp, MakeFolders, NewFolder};
 use common::proto::parts::Label;
 use common::ticket::Ticket;
 use common::time::Clock;
-use common::transport::{CallError, Connection, Dialler, Endpoint, EndpointOptions, call};
+use common::transport::{Backoff, CallError, Connection, Dialler, Endpoint, EndpointOptions, call};
 use tests::harness::{Cluster, ClusterOptions, Running};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -202,10 +203,18 @@ fn show_memory(directory: &Running, before: u64, connections: usize) -> Result<(
     ))
 }
 
-/// Joins as the client does.
+/// Joins as the client does, and again when too many do so with one ticket at once: its uses are counted in one record.
 async fn join(ticket: &Ticket, endpoint: Endpoint) -> Result<Device> {
-    let label = Label::try_from("bench").unwrap_or_default();
-    let identity = enroll(ticket, &[], label, Some([7; 32])).await?;
+    let mut backoff = Backoff::default();
+    let identity = loop {
+        let label = Label::try_from("bench").unwrap_or_default();
+        match enroll(ticket, &[], label, Some([7; 32])).await {
+            Err(EnrollError::Refused(CallError::Refused(Refusal::Busy))) => {
+                tokio::time::sleep(backoff.pause().max(Backoff::FIRST)).await;
+            }
+            joined => break joined?,
+        }
+    };
     let own = Credentials::new(vec![identity.enrolled.certificate.into_inner().into()], &identity.key)?;
     let dialler = endpoint.dialler(Trust::new(identity.authority, Clock::System)?.client(&own)?)?;
     let account = identity.enrolled.account.context("a device has an account")?;
