@@ -56,6 +56,7 @@ pub fn journal(bytes: &[u8]) {
         actor: crate::kv::Actor { kind: 0, id: [0; 16] },
         time: common::time::Timestamp(1),
         request: None,
+        essential: false,
     };
     for sequence in 1..=u64::from(*count) {
         let Some(([change, len], behind)) = rest.split_first_chunk::<2>() else { break };
