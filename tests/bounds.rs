@@ -8,6 +8,13 @@
 //! three deep (the flat part); then it doubles as items arrive, holding the old and the new room while it moves, which is three
 //! times the items' size; and an item of one byte on the wire (an absent key, an empty text) takes up to 24 bytes in memory.
 //! Measured: 8 bytes a byte, and 57 KiB flat; the test also fails when the bound is ten times what is needed.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it measured"
+)]
 
 use std::collections::BTreeMap;
 
@@ -26,6 +33,7 @@ use specimen::{Numbers, Seeded, seeded};
 
 #[path = "../common/src/proto/specimen.rs"]
 #[allow(dead_code, reason = "the tests of the wire itself use more of it")]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "a test of common's, shared")]
 mod specimen;
 
 #[global_allocator]

@@ -1,7 +1,13 @@
 //! The tree itself: what nobody should have to remember in a review. Reads files and nothing else; fast, no network.
 //!
 //! Every test collects all that is wrong and names it with its place.
-
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it measured"
+)]
 #![expect(clippy::unwrap_used, reason = "a test that cannot read the tree has failed")]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -46,7 +46,8 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     if bytes.len() > MESSAGE_BYTES {
         return Err(CodecError::TooLong { len: bytes.len() });
     }
-    let (value, used) = borrow_decode_from_slice(bytes, configuration()).map_err(|e| CodecError::Malformed(Box::new(e)))?;
+    let (value, used) =
+        borrow_decode_from_slice(bytes, configuration()).map_err(|e| CodecError::Malformed(Box::new(e)))?;
     if used != bytes.len() {
         return Err(CodecError::Trailing { left: bytes.len() - used });
     }

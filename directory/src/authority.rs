@@ -45,6 +45,14 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// What lets a restarted directory tell the other ends of its lost connections that they are lost.
+    ///
+    /// # Errors
+    /// When there is no key, or others can read it.
+    pub fn reset_key(folder: &Path) -> Result<[u8; 32], KeyError> {
+        Ok(PrivateKey::load(&folder.join("directory.key"))?.reset_key())
+    }
+
     /// Makes new keys in a folder that has none.
     ///
     /// # Errors

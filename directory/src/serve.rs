@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -72,13 +73,23 @@ pub enum ServeError {
 /// Why it cannot start.
 pub async fn run(
     config: Config,
-    shutdown: impl Future<Output = ()>,
-    ready: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    ready: impl FnOnce(SocketAddr) + Send + 'static,
+) -> Result<(), ServeError> {
+    run_until(config, Box::pin(shutdown), Box::new(ready)).await
+}
+
+/// The same without type parameters, so that all of it is compiled here, once.
+async fn run_until(
+    config: Config,
+    shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ready: Box<dyn FnOnce(SocketAddr) + Send>,
 ) -> Result<(), ServeError> {
     let settings = Settings::load(&config.data)?;
     let listen = listen_address(config.listen.as_deref().unwrap_or(&settings.listen)).await?;
     let store = open_patiently(&config, &settings).await?;
-    let endpoint = Endpoint::bind(listen, EndpointOptions::directory())?;
+    let reset_key = Some(Keys::reset_key(&config.data)?);
+    let endpoint = Endpoint::bind(listen, EndpointOptions { reset_key, ..EndpointOptions::directory() })?;
     let listening = endpoint.local_address()?;
     let addresses = reachable(&settings, listening)?;
     let folder = config.data.clone();

@@ -49,6 +49,8 @@ pub enum Stop {
 /// What is asked, as a pure decision over what it reads.
 pub trait Operation: Serialize + Send + Sync + 'static {
     const NAME: &'static str;
+    /// Whether it is done even where a nearly full disk takes no other writes.
+    const ESSENTIAL: bool = false;
     /// Who may ask: a type that only `authorize` makes.
     type Who: Authorized;
     type Answer: Serialize + DeserializeOwned + Send + 'static;
@@ -119,7 +121,7 @@ async fn attempt<O: Operation>(
         return Ok(Attempt::Answered(answer));
     }
     let (checks, writes) = txn.into_commit();
-    let meta = Meta { actor: who.actor(), time: context.now, request: operation.request() };
+    let meta = Meta { actor: who.actor(), time: context.now, request: operation.request(), essential: O::ESSENTIAL };
     match store.commit(checks, writes, meta).await {
         Ok(sequence) => {
             O::settle(&mut answer, sequence);

@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use common::disk::{self, DataFolder, DiskError};
@@ -57,8 +58,17 @@ pub enum ServeError {
 /// [`ServeError`]; none of them loses anything that was acknowledged.
 pub async fn run(
     config: ServeConfig,
-    shutdown: impl Future<Output = ()>,
-    on_ready: impl FnOnce(SocketAddr),
+    shutdown: impl Future<Output = ()> + Send + 'static,
+    on_ready: impl FnOnce(SocketAddr) + Send + 'static,
+) -> Result<(), ServeError> {
+    run_until(config, Box::pin(shutdown), Box::new(on_ready)).await
+}
+
+/// The same without type parameters, so that all of it is compiled here, once.
+async fn run_until(
+    config: ServeConfig,
+    shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    on_ready: Box<dyn FnOnce(SocketAddr) + Send>,
 ) -> Result<(), ServeError> {
     let data = config.data.clone();
     let joined = blocking(move || Joined::load(&data)).await??;

@@ -60,7 +60,7 @@ fn a_ticket_of_another_cluster_is_refused_by_its_fingerprint() {
     let forged = forged.to_line().to_string();
     let (code, said) = join(&ours, "fooled", &forged);
     assert!(matches!(code, Some(12 | 13)), "{code:?} {said}");
-    assert!(said.contains("not") && said.contains("ticket"), "{said}");
+    assert!(said.contains("another cluster"), "{said}");
     assert!(!ours.home("fooled").exists());
 }
 
@@ -110,23 +110,22 @@ fn a_data_folder_in_use_or_of_a_newer_format_is_refused() {
     assert_eq!(second.status, Some(11), "{}", second.stderr);
 
     cluster.stop().unwrap();
-    for (data, program) in [(cluster.directory_data(), "shoal-directory"), (cluster.peer_data(0), "shoal-peer")] {
-        let marks: Vec<_> = content::all_bytes(&data)
-            .unwrap()
-            .into_iter()
-            .filter(|(path, _)| path.file_name().is_some_and(|name| name == "format"))
-            .collect();
-        assert!(!marks.is_empty(), "{program} marks its data with no format");
-        for (path, before) in marks {
-            let newer = String::from_utf8(before.clone()).unwrap().replace('1', "99");
-            fs::write(&path, newer).unwrap();
-            let mut serve = command(program, ["serve", "--data"]).unwrap();
-            serve.arg(&data);
-            let refused = run(serve, None).unwrap();
-            assert_ne!(refused.status, Some(0));
-            assert!(refused.stderr.contains("99"), "{program}: {}", refused.stderr);
-            fs::write(&path, before).unwrap();
-        }
+    let directory = cluster.directory_data();
+    let peer = cluster.peer_data(0);
+    for (data, file, ours, newer, program) in [
+        (&directory, "directory.toml", "format = 1", "format = 99", "shoal-directory"),
+        (&peer, "format", "peer 1", "peer 99", "shoal-peer"),
+    ] {
+        let path = data.join(file);
+        let before = fs::read_to_string(&path).unwrap();
+        assert!(before.contains(ours), "{before}");
+        fs::write(&path, before.replace(ours, newer)).unwrap();
+        let mut serve = command(program, ["serve", "--data"]).unwrap();
+        serve.arg(data);
+        let refused = run(serve, None).unwrap();
+        assert_ne!(refused.status, Some(0));
+        assert!(refused.stderr.contains("99"), "{program}: {}", refused.stderr);
+        fs::write(&path, before).unwrap();
     }
 }
 

@@ -9,7 +9,8 @@ use crate::support::{Mounted, cluster, file, shoal, text, three_peers};
 
 #[test]
 fn a_full_peer_is_passed_over_and_with_too_few_left_the_put_says_why() {
-    let (mut cluster, work) = cluster(ClusterOptions { peers: 2, redundancy: "1/2".to_owned(), ..ClusterOptions::default() });
+    let (mut cluster, work) =
+        cluster(ClusterOptions { peers: 2, redundancy: "1/2".to_owned(), ..ClusterOptions::default() });
     let number = cluster.add_peer(&["--capacity", "20MiB"]).unwrap();
     cluster.wait_online(3).unwrap();
     let source = work.join("source");
@@ -92,6 +93,6 @@ fn a_download_to_a_full_disk_fails_and_leaves_nothing_there() {
     });
     let failed = run(get.unwrap(), None).unwrap();
     assert_eq!(failed.status, Some(1), "{}", failed.stderr);
-    assert!(failed.stderr.contains("full"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("no space left"), "{}", failed.stderr);
     assert!(Cluster::names_in(&small.0).unwrap().is_empty());
 }

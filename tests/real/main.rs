@@ -1,6 +1,13 @@
 //! Whole clusters of real processes on loopback: what a user does, what goes wrong, and what must never happen.
 //!
 //! Each test makes its own cluster in a folder of its own, on free ports, and ends it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test fails by panicking, and says what it measured"
+)]
 
 mod authorise;
 mod bad_input;

@@ -43,7 +43,7 @@ fn an_interrupted_put_is_not_visible_and_can_be_done_again() {
     assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(names(&cluster, "/").is_empty());
     eventually("the upload is abandoned", Duration::from_secs(5), || {
-        cluster.status().is_ok_and(|status| status["pending"] == 0)
+        cluster.status().is_ok_and(|status| status["uploads"] == 0)
     })
     .unwrap();
 

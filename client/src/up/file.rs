@@ -79,9 +79,7 @@ pub(super) async fn put(up: &Arc<Up>, mut job: PutJob, size: Option<u64>) -> Res
         return store(up, &upload, VersionId::random(), &job, source).await;
     }
     let upload = Arc::new(Upload::begin(up, size).await?);
-    let result = store(up, &upload, upload.version, &job, source).await;
-    upload.end(result.is_err()).await;
-    result
+    store(up, &upload, upload.version, &job, source).await
 }
 
 async fn store(

@@ -19,9 +19,13 @@ mod send;
 mod tally;
 mod upload;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
+use common::id::VersionId;
+use common::proto::directory::Abandon;
 use common::redundancy::Redundancy;
 use tokio::sync::{Mutex, Semaphore, mpsc};
 use tokio::task::JoinSet;
@@ -46,6 +50,9 @@ const FILES_AT_ONCE: usize = 4;
 /// Up to this size a file's manifest surely fits into the request that publishes it: chunks have at least 1 MiB.
 const INLINE_FILE_BYTES: u64 = 12 << 20;
 
+/// How long the last word about an upload may take.
+const LAST_WORD: Duration = Duration::from_secs(2);
+
 /// What all rooms of one put share.
 struct Up {
     session: Session,
@@ -61,11 +68,28 @@ struct Up {
     /// The upload that small and middling files share, begun when first needed.
     shared: Mutex<Option<Arc<Upload>>>,
     tally: Tally,
+    /// Uploads that were begun and not ended: what an interrupted put has to abandon.
+    open: std::sync::Mutex<HashSet<VersionId>>,
 }
 
 impl Up {
     fn progress(&self) -> &dyn Progress {
         &*self.options.progress
+    }
+
+    fn open_uploads(&self) -> std::sync::MutexGuard<'_, HashSet<VersionId>> {
+        self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Lets go of what only the uploads of this put still hold. After a success this is tidiness: what is published holds its
+    /// chunks itself; else it saves the directory from waiting for them to expire. So it tries briefly and tells nobody.
+    async fn abandon_open(&self) {
+        let open: Vec<_> = self.open_uploads().drain().collect();
+        for version in open {
+            if let Err(error) = self.session.call_directory_within(&Abandon { version }, LAST_WORD).await {
+                tracing::debug!(%error, "upload left to expire");
+            }
+        }
     }
 
     /// The upload that holds what small and middling files are made of.
@@ -103,13 +127,13 @@ pub async fn put_files(
         cores: Arc::new(Semaphore::new(cores)),
         shared: Mutex::new(None),
         tally: Tally::new(),
+        open: std::sync::Mutex::default(),
     });
     let result = options.cancel.guard(sort(&up, &mut jobs)).await.unwrap_or(Err(UpError::Interrupted));
     jobs.close();
-    let shared = up.shared.lock().await.take();
-    if let Some(upload) = shared {
-        upload.end(result.is_err()).await;
-    }
+    // The shared upload holds its room, and its room it.
+    drop(up.shared.lock().await.take());
+    up.abandon_open().await;
     result
 }
 

@@ -8,7 +8,7 @@ use common::address::ShardAddress;
 use common::erasure;
 use common::grant::SignedGrant;
 use common::id::{ChunkId, PeerId};
-use common::map::PeerState;
+use common::map::{PeerEntry, PeerState};
 use common::place;
 use common::proto::parts::ShardAt;
 use common::proto::peer::PutShard;
@@ -76,7 +76,9 @@ pub(super) async fn send(up: &Up, upload: &Upload, chunk: &Prepared) -> Result<S
     }
     let durable = sending.shards.len();
     if durable < chunk.redundancy.enough() {
-        let Sending { why, .. } = sending;
+        let passed_over = sending.passed_over();
+        let Sending { mut why, .. } = sending;
+        why.extend(passed_over);
         return Err(UpError::TooFewPeers { chunk: chunk.chunk, durable, redundancy: chunk.redundancy, why });
     }
     sending.shards.sort_by_key(|shard| shard.index);
@@ -137,6 +139,19 @@ impl Sending<'_> {
         order.extend(place::order_of(&self.chunk.chunk, suspect));
         order.retain(|peer| self.shards.iter().all(|shard| shard.peer != *peer));
         order.into()
+    }
+
+    /// Peers that were not asked at all, and why.
+    fn passed_over(&self) -> Vec<String> {
+        let map = self.up.session.map();
+        let reason = |state, writable| match (state, writable) {
+            (PeerState::Dead, _) => Some("does not answer the directory"),
+            (_, false) => Some("has no space left"),
+            (PeerState::Online | PeerState::Suspect, true) => None,
+        };
+        let told =
+            |peer: &PeerEntry| Some(format!("peer {} {}", peer.peer.short(), reason(peer.state, peer.writable)?));
+        map.peers.iter().filter_map(told).collect()
     }
 
     /// One shard to one peer. `None` when the shard does not exist, which can't be.

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use common::grant::SignedGrant;
 use common::id::{ChunkId, RequestId, VersionId};
 use common::limits::{ASK_CHUNKS, REGISTER_CHUNKS};
-use common::proto::directory::{Abandon, Ask, Begin, Extend, NewChunk, NewPage, PutPages, Register};
+use common::proto::directory::{Ask, Begin, Extend, NewChunk, NewPage, PutPages, Register};
 use common::proto::parts::SealedKey;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -19,9 +18,6 @@ use super::{Up, UpError};
 const GRANT_STEP_BYTES: u64 = 4 << 30;
 /// Beyond what is known to be needed: replaced shards, padding.
 const GRANT_SLACK_BYTES: u64 = 64 << 20;
-
-/// How long the last word about an upload may take.
-const LAST_WORD: Duration = Duration::from_secs(2);
 
 type Reply<T> = oneshot::Sender<Result<T, UpError>>;
 
@@ -47,6 +43,7 @@ impl Upload {
         let bytes = size.map_or(GRANT_STEP_BYTES, |size| up.shards_of(size).saturating_add(GRANT_SLACK_BYTES));
         let version = VersionId::random();
         let begin = Begin { request: RequestId::random(), version, redundancy: up.redundancy, bytes };
+        up.open_uploads().insert(version);
         let begun = up.session.call_directory(&begin).await?;
         let (registrar, queue) = mpsc::channel(REGISTER_CHUNKS);
         let registering = tokio::spawn(register_all(Arc::clone(up), version, queue));
@@ -117,15 +114,6 @@ impl Upload {
         let Ok(pages) = pages.try_into() else { return Err(UpError::Bug("too many pages".to_owned())) };
         self.up.session.call_directory(&PutPages { version: self.version, pages }).await?;
         Ok(())
-    }
-
-    /// Lets go of what only it holds. After a success this is tidiness: what is published holds its chunks itself; after a failure
-    /// it saves the directory from waiting for the upload to expire. So it tries once and tells nobody.
-    pub(super) async fn end(&self, failed: bool) {
-        let abandon = Abandon { version: self.version };
-        if let Err(error) = self.up.session.call_directory_within(&abandon, LAST_WORD).await {
-            tracing::debug!(failed, %error, "upload left to expire");
-        }
     }
 }
 

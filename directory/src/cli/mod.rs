@@ -82,7 +82,7 @@ async fn serve(command: Serve) -> Result<(), Failure> {
     let config = Config { listen: command.listen, times, ..Config::new(command.data) };
     let stop = |kind| signal(kind).map_err(Failure::Signal);
     let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
-    let shutdown = async {
+    let shutdown = async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}

@@ -91,6 +91,8 @@ pub struct Meta {
     pub actor: Actor,
     pub time: Timestamp,
     pub request: Option<RequestId>,
+    /// Whether it may use what is kept in reserve on a nearly full disk: what a start needs, and what gives space back. Not stored.
+    pub essential: bool,
 }
 
 /// A part of a range.

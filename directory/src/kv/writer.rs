@@ -94,9 +94,7 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
-        if let Some(refusal) = self.refusal() {
-            return answer_all(batch, &refusal);
-        }
+        let Some(batch) = self.admit(batch) else { return };
         let Decided { accepted, conflicts } = match self.decide(batch) {
             Ok(decided) => decided,
             Err((batch, error)) => {
@@ -115,16 +113,27 @@ impl Writer {
         }
     }
 
-    /// Why nothing can be committed now.
-    fn refusal(&mut self) -> Option<CommitError> {
-        if let Some(reason) = &self.stopped {
-            return Some(CommitError::Stopped { reason: reason.clone() });
-        }
-        let free = match self.free() {
-            Ok(free) => free,
-            Err(error) => return Some(CommitError::Failed(Arc::new(error))),
+    /// What of a batch may be committed now; the rest is refused. Of the reserve, essential commits may use all but an eighth.
+    fn admit(&mut self, batch: Vec<Pending>) -> Option<Vec<Pending>> {
+        let free = match &self.stopped {
+            Some(reason) => Err(CommitError::Stopped { reason: reason.clone() }),
+            None => self.free().map_err(|error| CommitError::Failed(Arc::new(error))),
         };
-        (free < self.reserve).then_some(CommitError::StorageFull { free, reserve: self.reserve })
+        let free = match free {
+            Ok(free) => free,
+            Err(refusal) => {
+                answer_all(batch, &refusal);
+                return None;
+            }
+        };
+        if free >= self.reserve {
+            return Some(batch);
+        }
+        let all_but = ByteSize(self.reserve.0 / 8);
+        let (admitted, refused): (Vec<_>, Vec<_>) =
+            batch.into_iter().partition(|pending| pending.meta.essential && free >= all_but);
+        answer_all(refused, &CommitError::StorageFull { free, reserve: self.reserve });
+        (!admitted.is_empty()).then_some(admitted)
     }
 
     fn free(&mut self) -> io::Result<ByteSize> {

@@ -26,6 +26,7 @@ pub struct EndExpired {
 
 impl Operation for EndExpired {
     const NAME: &'static str = "EndExpired";
+    const ESSENTIAL: bool = true;
     type Who = Itself;
     type Answer = Done;
 
@@ -56,6 +57,7 @@ pub struct Released {
 
 impl Operation for Release {
     const NAME: &'static str = "Release";
+    const ESSENTIAL: bool = true;
     type Who = Itself;
     type Answer = Released;
 
@@ -100,6 +102,7 @@ pub struct ForgetDone {
 
 impl Operation for ForgetDone {
     const NAME: &'static str = "ForgetDone";
+    const ESSENTIAL: bool = true;
     type Who = Itself;
     type Answer = Released;
 
@@ -128,6 +131,7 @@ pub fn is_forgotten(ticket: &Ticket, now: Timestamp) -> bool {
 
 impl Operation for ForgetTicket {
     const NAME: &'static str = "ForgetTicket";
+    const ESSENTIAL: bool = true;
     type Who = Itself;
     type Answer = Done;
 

@@ -20,6 +20,7 @@ pub struct NotePeer {
 
 impl Operation for NotePeer {
     const NAME: &'static str = "NotePeer";
+    const ESSENTIAL: bool = true;
     type Who = Itself;
     type Answer = Done;
 
@@ -39,6 +40,7 @@ pub struct NextGeneration {}
 
 impl Operation for NextGeneration {
     const NAME: &'static str = "NextGeneration";
+    const ESSENTIAL: bool = true;
     type Who = Itself;
     type Answer = Generation;
 

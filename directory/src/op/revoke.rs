@@ -13,6 +13,7 @@ use crate::transact::{Operation, Stop, Txn};
 
 impl Operation for Revoke {
     const NAME: &'static str = "Revoke";
+    const ESSENTIAL: bool = true;
     type Who = OfAdmin;
     type Answer = Done;
 

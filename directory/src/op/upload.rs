@@ -90,6 +90,7 @@ impl Operation for Extend {
 
 impl Operation for Abandon {
     const NAME: &'static str = "Abandon";
+    const ESSENTIAL: bool = true;
     type Who = OfAccount;
     type Answer = Done;
 

@@ -44,6 +44,8 @@ pub struct Cluster {
     /// A peer that was killed leaves an empty place.
     pub peers: Vec<Option<Running>>,
     options: ClusterOptions,
+    /// Where the directory serves, or served last.
+    address: Option<String>,
     root: PathBuf,
     /// Deletes the folder, unless the cluster is kept.
     temporary: Option<TempDir>,
@@ -60,7 +62,8 @@ impl Cluster {
             None => TempDir::with_prefix("shoal-")?,
         };
         let root = temporary.path().to_owned();
-        let mut cluster = Self { directory: None, peers: Vec::new(), options, root, temporary: Some(temporary) };
+        let mut cluster =
+            Self { directory: None, peers: Vec::new(), options, address: None, root, temporary: Some(temporary) };
         cluster.init()?;
         cluster.serve_directory()?;
         for _ in 0..cluster.options.peers {
@@ -113,11 +116,13 @@ impl Cluster {
     pub fn serve_directory(&mut self) -> Result<()> {
         let mut serve = self.directory_command("serve")?;
         serve.args(&self.options.serve);
-        if let Some(before) = &self.directory {
-            serve.arg("--listen").arg(&before.address);
+        if let Some(address) = &self.address {
+            serve.arg("--listen").arg(address);
         }
         self.directory = None;
-        self.directory = Some(Running::start("directory", serve, self.root.join("directory.log"))?);
+        let running = Running::start("directory", serve, self.root.join("directory.log"))?;
+        self.address = Some(running.address.clone());
+        self.directory = Some(running);
         Ok(())
     }
 

@@ -134,7 +134,12 @@ pub(crate) fn decode(body: &[u8], chain: Chain) -> Option<Record> {
     for _ in 0..count {
         writes.push(decode_write(&mut rest)?);
     }
-    rest.0.is_empty().then_some(Record { sequence, meta: Meta { actor, time, request }, writes, chain })
+    rest.0.is_empty().then_some(Record {
+        sequence,
+        meta: Meta { actor, time, request, essential: false },
+        writes,
+        chain,
+    })
 }
 
 fn decode_write(rest: &mut Reader<'_>) -> Option<Write> {
