@@ -155,9 +155,9 @@ pub struct Get {
     #[arg(long)]
     pub force: bool,
 
-    /// Do not wait until the files would survive a power cut
+    /// Wait until the files would survive a power cut here, too
     #[arg(long)]
-    pub no_sync: bool,
+    pub sync: bool,
 }
 
 /// Write a file's content to standard output

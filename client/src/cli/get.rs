@@ -47,7 +47,7 @@ pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
     if sources.is_empty() {
         return Ok(reporter.finish("end"));
     }
-    let durability = if args.no_sync { Durability::Relaxed } else { Durability::Synced };
+    let durability = if args.sync { Durability::Synced } else { Durability::Relaxed };
     let progress = Arc::clone(&reporter) as Arc<dyn Progress>;
     let options = GetOptions { cancel: cancel.clone(), progress, durability };
     let (send, jobs) = mpsc::channel(JOBS_WAITING);

@@ -16,7 +16,7 @@ use common::proto::parts::{Placement, ShardAt};
 use common::proto::peer::GetShard;
 use common::transport::{CallError, Link};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{Down, DownError};
 use crate::manifest::Extent;
@@ -35,9 +35,12 @@ const ROUNDS: [Duration; 5] = [
     Duration::from_secs(6),
 ];
 
-/// Requests under way at each peer.
+/// Who let a request wait for [`HEDGE`] is tried last for so long.
+const AVOIDED: Duration = Duration::from_secs(10);
+
+/// Requests under way at each peer, and who is slow.
 #[derive(Default)]
-pub(super) struct Load(Arc<Mutex<HashMap<PeerId, usize>>>);
+pub(super) struct Load(Arc<Mutex<HashMap<PeerId, usize>>>, Mutex<HashMap<PeerId, Instant>>);
 
 /// Counts one request until it is dropped.
 struct Loaded {
@@ -48,6 +51,16 @@ struct Loaded {
 impl Load {
     fn of(&self, peer: PeerId) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied().unwrap_or(0)
+    }
+
+    fn avoid(&self, peer: PeerId) {
+        let until = Instant::now() + AVOIDED;
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).insert(peer, until);
+    }
+
+    fn is_avoided(&self, peer: PeerId) -> bool {
+        let until = self.1.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied();
+        until.is_some_and(|until| Instant::now() < until)
     }
 
     fn add(&self, peer: PeerId) -> Loaded {
@@ -67,7 +80,7 @@ impl Drop for Loaded {
 
 /// Fetches and opens one extent.
 pub(super) async fn extent(down: &Down, placement: &Placement, extent: &Extent) -> Result<Verified, DownError> {
-    let mut fetching = Fetching { down, placement, extent, why: Vec::new(), lied: None };
+    let mut fetching = Fetching { down, placement, extent, why: Vec::new(), lied: None, waiting: Vec::new() };
     let mut have = 0;
     for round in 0..=ROUNDS.len() {
         if let Some(pause) = round.checked_sub(1).and_then(|last| ROUNDS.get(last)) {
@@ -75,6 +88,7 @@ pub(super) async fn extent(down: &Down, placement: &Placement, extent: &Extent) 
             sleep(*pause).await;
             fetching.why.clear();
         }
+        fetching.waiting.clear();
         let opened = if placement.redundancy.k() == 1 { fetching.copy().await } else { fetching.shares().await };
         match opened? {
             Ok(verified) => return Ok(verified),
@@ -99,8 +113,10 @@ pub(super) async fn range(down: &Down, placement: &Placement, offset: u32, len: 
         let Ok(link) = down.session.peer(shard.peer) else { continue };
         let loaded = down.load.add(shard.peer);
         let got = tokio::time::timeout(HEDGE * 5, read(link, shard, offset, len, loaded)).await;
-        if let Ok((_, Ok(bytes))) = got {
-            return Some(bytes);
+        match got {
+            Ok((_, Ok(bytes))) => return Some(bytes),
+            Ok((_, Err(_))) => {}
+            Err(_) => down.load.avoid(shard.peer),
         }
     }
     None
@@ -115,6 +131,7 @@ fn holders(down: &Down, placement: &Placement) -> Vec<ShardAt> {
         .iter()
         .map(|shard| {
             let state = match map.peer(shard.peer).map(|peer| peer.state) {
+                Some(PeerState::Online) if down.load.is_avoided(shard.peer) => 1,
                 Some(PeerState::Online) => 0,
                 Some(PeerState::Suspect) => 1,
                 Some(PeerState::Dead) | None => 2,
@@ -134,6 +151,8 @@ struct Fetching<'a> {
     extent: &'a Extent,
     why: Vec<String>,
     lied: Option<IntegrityError>,
+    /// Whom an answer is awaited from.
+    waiting: Vec<PeerId>,
 }
 
 type Attempts = JoinSet<(ShardAt, Result<BytesMut, CallError>)>;
@@ -217,6 +236,7 @@ impl Fetching<'_> {
             };
             let loaded = self.down.load.add(shard.peer);
             attempts.spawn(read(link, shard, offset, len, loaded));
+            self.waiting.push(shard.peer);
             return true;
         }
         false
@@ -232,9 +252,17 @@ impl Fetching<'_> {
     ) -> Result<Option<(ShardAt, Result<BytesMut, CallError>)>, DownError> {
         let done = match tokio::time::timeout(HEDGE, attempts.join_next()).await {
             Ok(done) => done,
-            Err(_) if self.start(attempts, left, offset, len) => return Ok(None),
-            Err(_) => attempts.join_next().await,
+            Err(_) => {
+                self.waiting.iter().for_each(|peer| self.down.load.avoid(*peer));
+                if self.start(attempts, left, offset, len) {
+                    return Ok(None);
+                }
+                attempts.join_next().await
+            }
         };
+        if let Some(Ok((shard, _))) = &done {
+            self.waiting.retain(|peer| *peer != shard.peer);
+        }
         done.transpose().map_err(|panic| DownError::Bug(panic.to_string()))
     }
 

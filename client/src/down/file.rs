@@ -1,4 +1,4 @@
-//! File: one file, run by run: into its place on disk in any order, into a pipe in the order of the file.
+//! File: one file, run by run, in the order of the file, fetched ahead: onto the disk or into a pipe.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use common::id::VersionId;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::manifest::{Run, Walk};
+use super::manifest::Walk;
 use super::{Down, DownError, RUNS_IN_FLIGHT, fetch};
+use crate::local::LocalError;
 use crate::local::write::Download;
 use crate::meta::VersionMeta;
 use crate::seal::Verified;
@@ -37,39 +38,27 @@ async fn to_file(
     meta: &VersionMeta,
     download: Download,
 ) -> Result<(), DownError> {
-    let download = Arc::new(download);
-    let reserved = Arc::clone(&download);
     let size = meta.size;
-    blocking(move || reserved.reserve(size)).await??;
-    let mut walk = Walk::new(down, version, meta);
-    let mut tasks: JoinSet<Result<(), DownError>> = JoinSet::new();
-    while let Some(run) = walk.next().await? {
-        let permit = permit(down).await?;
-        let (down, download) = (Arc::clone(down), Arc::clone(&download));
-        tasks.spawn(async move { place(&down, run, permit, &download).await });
-        while let Some(done) = tasks.try_join_next() {
-            done.map_err(|panic| DownError::Bug(panic.to_string()))??;
-        }
+    let opened = blocking(move || download.reserve(size).and_then(|()| Ok((download.in_order()?, download))));
+    let (mut writer, download) = opened.await??;
+    let failed = |error, download: &Download| LocalError::io("write", download.destination())(error);
+    let mut runs = ordered(down, version, meta);
+    while let Some(next) = runs.recv().await {
+        let (fetched, permit) = next?;
+        let verified = fetched.await.map_err(|panic| DownError::Bug(panic.to_string()))??;
+        let len = verified.bytes().len() as u64;
+        let (written, back) = blocking(move || (writer.append(verified.bytes()), writer)).await?;
+        written.map_err(|error| failed(error, &download))?;
+        writer = back;
+        drop(permit);
+        down.options.progress.read(len);
     }
-    while let Some(done) = tasks.join_next().await {
-        done.map_err(|panic| DownError::Bug(panic.to_string()))??;
-    }
-    let Some(download) = Arc::into_inner(download) else {
-        return Err(DownError::Bug("a finished file is still written to".to_owned()));
-    };
     let (down, meta) = (Arc::clone(down), meta.clone());
-    blocking(move || finish(&down, download, &meta)).await?
-}
-
-/// Fetches one run and writes it where it belongs.
-async fn place(down: &Down, run: Run, permit: OwnedSemaphorePermit, download: &Arc<Download>) -> Result<(), DownError> {
-    let verified = fetch::extent(down, &run.placement, &run.located.extent).await?;
-    let (download, offset) = (Arc::clone(download), run.located.offset);
-    let len = verified.bytes().len() as u64;
-    blocking(move || download.write_at(verified.bytes(), offset)).await??;
-    drop(permit);
-    down.options.progress.read(len);
-    Ok(())
+    let finished = blocking(move || {
+        writer.finish().map_err(|error| failed(error, &download))?;
+        finish(&down, download, &meta)
+    });
+    finished.await?
 }
 
 async fn to_writer(

@@ -15,14 +15,19 @@ mod file;
 mod manifest;
 mod small;
 
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 
+use crate::local::LocalError;
+use crate::local::write::{Download, Durability};
 use crate::session::Session;
 use crate::transfer::{FileError, GetDone, GetJob, GetOptions, GetReport, Target};
 
@@ -34,9 +39,11 @@ pub const RUNS_IN_FLIGHT: usize = 16;
 /// Files that are written at once.
 const FILES_AT_ONCE: usize = 4;
 /// Jobs whose manifests are asked for in one request.
-const JOBS_AT_ONCE: usize = 256;
-/// Groups of small files under way.
-const GROUPS_AT_ONCE: usize = 3;
+const JOBS_AT_ONCE: usize = 128;
+/// Groups of small files under way. Each of their files is open, so this also bounds the file descriptors.
+const GROUPS_AT_ONCE: usize = 2;
+/// How long a group of small files waits for more to come.
+const GROUP_PATIENCE: Duration = Duration::from_millis(5);
 
 /// What all rooms of one get share.
 struct Down {
@@ -48,6 +55,8 @@ struct Down {
     cores: Semaphore,
     load: fetch::Load,
     report: Mutex<GetReport>,
+    /// File systems with files that are synced at the end, by a folder on each; and the last folder looked at.
+    unsynced: Mutex<(HashMap<u64, File>, PathBuf)>,
 }
 
 impl Down {
@@ -60,7 +69,35 @@ impl Down {
             cores: Semaphore::new(cores),
             load: fetch::Load::default(),
             report: Mutex::default(),
+            unsynced: Mutex::default(),
         })
+    }
+
+    /// Remembers that the file system of this file has to be synced before the user is told of success. Blocking.
+    fn sync_later(&self, download: &Download) -> Result<(), DownError> {
+        if self.options.durability == Durability::Relaxed {
+            return Ok(());
+        }
+        let folder = download.folder();
+        let failed = || LocalError::io("look at", folder);
+        let mut unsynced = self.unsynced.lock().unwrap_or_else(PoisonError::into_inner);
+        let (systems, last) = &mut *unsynced;
+        if folder != last {
+            let opened = File::open(folder).map_err(failed())?;
+            systems.insert(opened.metadata().map_err(failed())?.dev(), opened);
+            folder.clone_into(last);
+        }
+        Ok(())
+    }
+
+    /// Makes all small files durable: one sync a file system is far cheaper than one a file. Blocking.
+    fn sync_now(&self) -> Result<(), DownError> {
+        let unsynced = std::mem::take(&mut *self.unsynced.lock().unwrap_or_else(PoisonError::into_inner));
+        for folder in unsynced.0.values() {
+            let failed = |error: rustix::io::Errno| DownError::Write(Arc::new(error.into()));
+            rustix::fs::syncfs(folder).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Runs CPU work on a blocking thread, at most one a core.
@@ -115,6 +152,8 @@ pub async fn get_files(
     let result = options.cancel.guard(sort(&down, &mut jobs)).await.unwrap_or(Err(DownError::Interrupted));
     jobs.close();
     result?;
+    let syncing = Arc::clone(&down);
+    spawn_blocking(move || syncing.sync_now()).await.map_err(|panic| DownError::Bug(panic.to_string()))??;
     let report = *down.report.lock().unwrap_or_else(PoisonError::into_inner);
     Ok(report)
 }
@@ -125,6 +164,10 @@ async fn sort(down: &Arc<Down>, jobs: &mut mpsc::Receiver<GetJob>) -> Result<(),
     let (files, groups) = (Arc::new(Semaphore::new(FILES_AT_ONCE)), Arc::new(Semaphore::new(GROUPS_AT_ONCE)));
     let mut batch = Vec::with_capacity(JOBS_AT_ONCE);
     while jobs.recv_many(&mut batch, JOBS_AT_ONCE).await > 0 {
+        while batch.len() < JOBS_AT_ONCE && batch.iter().all(small::is_small) {
+            let Ok(Some(job)) = tokio::time::timeout(GROUP_PATIENCE, jobs.recv()).await else { break };
+            batch.push(job);
+        }
         let (small, large): (Vec<_>, Vec<_>) = batch.drain(..).partition(small::is_small);
         if !small.is_empty() {
             let permit = Arc::clone(&groups).acquire_owned().await;

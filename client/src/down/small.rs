@@ -11,6 +11,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use super::manifest::{FirstPages, Run, Walk, first_pages};
 use super::{Down, DownError, fetch, file};
+use crate::local::write::Durability;
 use crate::pack::PACK_FILE_MAX;
 use crate::transfer::{GetDone, GetJob, Target};
 
@@ -167,7 +168,9 @@ fn write(down: &Down, job: GetJob, content: &[u8]) -> Result<GetDone, DownError>
     let GetJob { version, meta, target, shown, .. } = job;
     let Target::File(download) = target else { return Err(DownError::Bug("a small file into a pipe".to_owned())) };
     download.write_at(content, 0)?;
-    file::finish(down, download, &meta)?;
+    // All small files are synced together, at the end.
+    down.sync_later(&download)?;
+    download.finish(meta.mode, meta.mtime, Durability::Relaxed)?;
     down.options.progress.read(meta.size);
     Ok(GetDone { shown, version, bytes: meta.size })
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::LocalError;
+use super::direct::DirectWriter;
 use super::place::PlacedFolder;
 use super::walk::Links;
 use crate::meta::Mtime;
@@ -22,9 +23,9 @@ const LOCAL_NAME_BYTES: usize = 255;
 /// Whether a finished download must survive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    #[default]
     Synced,
-    /// As soon as the system gets to it.
+    /// As soon as the system gets to it, like any copy.
+    #[default]
     Relaxed,
 }
 
@@ -72,6 +73,14 @@ impl Download {
         self.file.write_all_at(bytes, offset).map_err(LocalError::io("write", &self.destination))
     }
 
+    /// Writes the content in order, past the page cache where that works: for large files.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub(crate) fn in_order(&self) -> Result<DirectWriter, LocalError> {
+        DirectWriter::new(&self.temporary, &self.file).map_err(LocalError::io("open", &self.destination))
+    }
+
     /// Claims the room before it is needed, so that a full disk is found at once. Where a file system cannot, nothing happens.
     ///
     /// # Errors
@@ -86,6 +95,12 @@ impl Download {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The folder that it appears in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        folder_of(&self.destination)
     }
 
     #[must_use]
