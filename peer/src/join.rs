@@ -21,7 +21,7 @@ use common::size::ByteSize;
 use common::ticket::{Ticket, TicketError};
 use common::time::Clock;
 use common::transport::endpoint::listen_address;
-use common::transport::{BindError, CallError, Connection, Dialler, Endpoint, EndpointOptions, call};
+use common::transport::{BindError, CallError, Connection, Dialler, Endpoint, EndpointOptions, call_while_busy};
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 
@@ -159,7 +159,7 @@ async fn enroll(
         label,
         key_check: None,
     };
-    let answer = call(&connection, &request, Vec::new(), ANSWER).await;
+    let answer = call_while_busy(&connection, &request, ANSWER).await;
     connection.close();
     endpoint.close().await;
     match answer {

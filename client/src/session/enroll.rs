@@ -12,7 +12,7 @@ use common::proto::enroll::{Enroll, Enrolled};
 use common::proto::parts::{Der, Label};
 use common::ticket::Ticket;
 use common::time::Clock;
-use common::transport::{BindError, CallError, Connection, Dialler, Endpoint, EndpointOptions, call};
+use common::transport::{BindError, CallError, Connection, Dialler, Endpoint, EndpointOptions, call_while_busy};
 use rustls_pki_types::CertificateDer;
 use tokio::time::timeout;
 
@@ -79,7 +79,7 @@ pub async fn enroll(
         label,
         key_check,
     };
-    let answer = call(&connection, &request, Vec::new(), ANSWER).await;
+    let answer = call_while_busy(&connection, &request, ANSWER).await;
     connection.close();
     endpoint.close().await;
     let (enrolled, _) = answer.map_err(EnrollError::Refused)?;

@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::proto::Request;
 use crate::proto::frame::{decode_response, encode_request};
+use crate::proto::refusal::Retry;
 use crate::transport::body::{BodyReader, BodyWriter};
 use crate::transport::connection::Connection;
 use crate::transport::error::CallError;
+
+/// How often a busy server is asked again.
+const BUSY_TRIES: u32 = 20;
 
 /// Sends a request with its body (none: an empty list) and waits for the answer; the answer's body is read afterwards, at the
 /// caller's pace. Whether the request was carried out is unknown after any error but a refusal. Dropping it resets the stream.
@@ -24,6 +28,25 @@ pub async fn call<R: Request>(
 ) -> Result<(R::Response, BodyReader), CallError> {
     let timed_out = |_| CallError::TimedOut { what: R::NAME, after: limit };
     timeout(limit, exchange(connection, request, body)).await.map_err(timed_out)?
+}
+
+/// The same without a body, asked again on the same connection while the other end says that it is too busy: for what cannot move
+/// to another connection, like an enrolment.
+///
+/// # Errors
+/// As [`call`]; its last refusal when it stays busy.
+pub async fn call_while_busy<R: Request>(
+    connection: &Connection,
+    request: &R,
+    limit: Duration,
+) -> Result<(R::Response, BodyReader), CallError> {
+    for _ in 0..BUSY_TRIES {
+        match call(connection, request, Vec::new(), limit).await {
+            Err(CallError::Refused(refusal)) if refusal.retry() == Retry::Later => sleep(refusal.pause()).await,
+            answer => return answer,
+        }
+    }
+    call(connection, request, Vec::new(), limit).await
 }
 
 async fn exchange<R: Request>(

@@ -23,7 +23,7 @@ pub mod serve;
 mod tests;
 
 pub use body::{BodyReader, BodyWriter};
-pub use call::call;
+pub use call::{call, call_while_busy};
 pub use connection::{Connection, Protocol};
 pub use endpoint::{BindError, Dialler, Endpoint, EndpointOptions, listen_address};
 pub use error::{CallError, HandshakeError, Lost};
