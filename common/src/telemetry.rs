@@ -7,8 +7,9 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::str::FromStr;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// What `--log-format` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -67,26 +68,23 @@ impl fmt::Display for LogFormat {
 pub fn start(format: LogFormat, default_filter: &str) -> Result<(), TelemetryError> {
     let filter = filter(default_filter)?;
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_span_events(FmtSpan::NONE)
-        .with_ansi(colour);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colour);
+    let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+        LogFormat::Text => registry.with(lines).try_init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
     };
     started.map_err(|_| TelemetryError::Twice)
 }
 
-fn filter(default_filter: &str) -> Result<EnvFilter, TelemetryError> {
+fn filter(default_filter: &str) -> Result<Targets, TelemetryError> {
     for variable in ["SHOAL_LOG", "RUST_LOG"] {
         let Ok(text) = std::env::var(variable) else { continue };
         if !text.is_empty() {
-            return EnvFilter::try_new(text).map_err(|source| TelemetryError::Filter { variable, source });
+            return text.parse().map_err(|source| TelemetryError::Filter { variable, source });
         }
     }
-    EnvFilter::try_new(default_filter).map_err(|source| TelemetryError::Filter { variable: "the program", source })
+    default_filter.parse().map_err(|source| TelemetryError::Filter { variable: "the program", source })
 }
 
 /// An error and its causes on one line, for log fields.
