@@ -1,7 +1,7 @@
 //! Codec: the one module that knows bincode.
 //!
 //! Every structured header, message and record is a bincode 2 value in its standard configuration (little-endian, variable-length
-//! integers), at most [`limits::MESSAGE_BYTES`] long, with nothing behind it. Bodies of shards never pass through here.
+//! integers), at most [`MESSAGE_BYTES`] long, with nothing behind it. Bodies of shards never pass through here.
 
 use bincode::config::{self, Configuration, Limit, LittleEndian, Varint};
 use bincode::serde::{borrow_decode_from_slice, encode_to_vec};

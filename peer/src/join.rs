@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::bounded::TooMany;
@@ -21,9 +22,8 @@ use common::size::ByteSize;
 use common::ticket::{Ticket, TicketError};
 use common::time::Clock;
 use common::transport::endpoint::listen_address;
-use common::transport::{BindError, CallError, Connection, Dialler, Endpoint, EndpointOptions, call_while_busy};
+use common::transport::{BindError, CallError, Endpoint, EndpointOptions, call_while_busy, reach};
 use rustls_pki_types::CertificateDer;
-use tokio::time::timeout;
 
 use crate::draft::{Draft, DraftError};
 use crate::folder::{FORMAT, FORMAT_NAME, FolderError, Layout, Settings, check_addresses, check_label};
@@ -31,9 +31,6 @@ use crate::known::{Durable, KnownError};
 
 /// For the one request, once connected.
 const ANSWER: Duration = Duration::from_secs(10);
-const RESOLVE: Duration = Duration::from_secs(5);
-/// Socket addresses that one name may stand for.
-const PER_NAME: usize = 4;
 
 /// How the new peer is to be.
 #[derive(Debug, Clone)]
@@ -68,7 +65,7 @@ pub enum JoinError {
     Unreachable {
         addresses: String,
         #[source]
-        source: Option<CallError>,
+        source: Option<Arc<CallError>>,
     },
     #[error("the directory did not take the ticket; ask for a new one with: shoal-directory ticket --role peer")]
     Refused(#[source] CallError),
@@ -141,7 +138,11 @@ async fn enroll(
     let signing_request = key.signing_request()?;
     let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
     let dialler = endpoint.dialler(trust::joiner(ticket.authority_fingerprint(), Clock::System)?)?;
-    let connection = reach(&endpoint, &dialler, ticket).await?;
+    let connection = match reach(&endpoint, &dialler, ticket.addresses(), &ticket.server_name()).await {
+        Ok(connection) => connection,
+        Err(CallError::Unreachable { addresses, source }) => return Err(JoinError::Unreachable { addresses, source }),
+        Err(other) => return Err(JoinError::BrokenOff(other)),
+    };
     let directory = connection.remote();
     if listen.ip().is_loopback() && !directory.ip().to_canonical().is_loopback() {
         return Err(JoinError::LoopbackOnly { listen, directory });
@@ -170,33 +171,6 @@ async fn enroll(
         Err(error @ CallError::Refused(_)) => Err(JoinError::Refused(error)),
         Err(error) => Err(JoinError::BrokenOff(error)),
     }
-}
-
-/// The first address that answers. What is wrong with trust says more than silence elsewhere.
-async fn reach(endpoint: &Endpoint, dialler: &Dialler, ticket: &Ticket) -> Result<Connection, JoinError> {
-    let mut worst: Option<CallError> = None;
-    for address in ticket.addresses() {
-        let unresolved = |source| CallError::Unresolved { host: address.clone(), source };
-        let found = match timeout(RESOLVE, tokio::net::lookup_host(address.as_str())).await {
-            Ok(Ok(found)) => found.take(PER_NAME).collect::<Vec<_>>(),
-            Ok(Err(source)) => {
-                worst.get_or_insert(unresolved(source));
-                continue;
-            }
-            Err(_) => {
-                worst.get_or_insert(unresolved(std::io::ErrorKind::TimedOut.into()));
-                continue;
-            }
-        };
-        for place in found {
-            match endpoint.dial(dialler, place, &ticket.server_name()).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) if worst.as_ref().is_none_or(|known| known.handshake().is_none()) => worst = Some(error),
-                Err(_) => {}
-            }
-        }
-    }
-    Err(JoinError::Unreachable { addresses: ticket.addresses().join(", "), source: worst })
 }
 
 fn finish(

@@ -130,15 +130,15 @@ fn as_nobody(cluster: &Cluster, command: Command) -> Command {
 #[test]
 fn a_file_that_changes_while_it_is_read_is_not_published() {
     let (cluster, work) = three_peers();
-    for (shrinks, name) in [(false, "grows"), (true, "shrinks")] {
+    let chunks = || cluster.status().ok().and_then(|status| status["chunks"].as_u64()).unwrap_or(0);
+    for (shrinks, name, seed) in [(false, "grows", 3), (true, "shrinks", 4)] {
         let source = work.join(name);
-        content::make_file(&source, 3, 300 << 20).unwrap();
+        content::make_file(&source, seed, 300 << 20).unwrap();
+        let before = chunks();
         let mut put = cluster.shoal_command("device", ["put", text(&source), &format!("/{name}")]).unwrap();
         let child = put.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        eventually("it is under way", std::time::Duration::from_secs(20), || {
-            cluster.status().is_ok_and(|status| status["uploads"].as_u64().unwrap_or(0) > 0)
-        })
-        .unwrap();
+        // Chunks of it are registered: it was opened, and is far from its end.
+        eventually("it is under way", std::time::Duration::from_secs(20), || chunks() > before).unwrap();
         let mut changing = fs::File::options().append(true).open(&source).unwrap();
         if shrinks {
             changing.set_len(1 << 20).unwrap();

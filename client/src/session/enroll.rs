@@ -3,6 +3,7 @@
 //! The ticket pins the authority, so what answers is the right directory or nothing is sent. The proof of the ticket's secret is
 //! bound to this TLS session and this key: whoever listens can use it nowhere.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::identity::certificate::fingerprint;
@@ -12,13 +13,11 @@ use common::proto::enroll::{Enroll, Enrolled};
 use common::proto::parts::{Der, Label};
 use common::ticket::Ticket;
 use common::time::Clock;
-use common::transport::{BindError, CallError, Connection, Dialler, Endpoint, EndpointOptions, call_while_busy};
+use common::transport::{BindError, CallError, Endpoint, EndpointOptions, call_while_busy, reach};
 use rustls_pki_types::CertificateDer;
-use tokio::time::timeout;
 
 /// For the one request, once connected.
 const ANSWER: Duration = Duration::from_secs(10);
-const RESOLVE: Duration = Duration::from_secs(5);
 
 /// Why a ticket did not become an identity.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +32,7 @@ pub enum EnrollError {
     Unreachable {
         addresses: String,
         #[source]
-        source: Option<CallError>,
+        source: Option<Arc<CallError>>,
     },
     #[error("the directory did not take the ticket")]
     Refused(#[source] CallError),
@@ -64,7 +63,13 @@ pub async fn enroll(
     let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
     let dialler = endpoint.dialler(trust::joiner(ticket.authority_fingerprint(), Clock::System)?)?;
     let addresses = if addresses.is_empty() { ticket.addresses() } else { addresses };
-    let connection = reach(&endpoint, &dialler, addresses, &ticket.server_name()).await?;
+    let connection = match reach(&endpoint, &dialler, addresses, &ticket.server_name()).await {
+        Ok(connection) => connection,
+        Err(CallError::Unreachable { addresses, source }) => {
+            return Err(EnrollError::Unreachable { addresses, source });
+        }
+        Err(other) => return Err(EnrollError::Refused(other)),
+    };
     let authority = connection
         .shown()
         .into_iter()
@@ -87,38 +92,4 @@ pub async fn enroll(
         return Err(EnrollError::Misbehaved { what: "it is of another cluster" });
     }
     Ok(NewIdentity { enrolled, key, authority })
-}
-
-/// The first address that answers. What is wrong with trust says more than silence elsewhere.
-async fn reach(
-    endpoint: &Endpoint,
-    dialler: &Dialler,
-    addresses: &[String],
-    name: &str,
-) -> Result<Connection, EnrollError> {
-    let mut worst = None;
-    for address in addresses {
-        let unresolved = |source| CallError::Unresolved { host: address.clone(), source };
-        let found = match timeout(RESOLVE, tokio::net::lookup_host(address.as_str())).await {
-            Ok(Ok(found)) => found.take(4).collect::<Vec<_>>(),
-            Ok(Err(source)) => {
-                worst.get_or_insert(unresolved(source));
-                continue;
-            }
-            Err(_) => {
-                worst.get_or_insert(unresolved(std::io::ErrorKind::TimedOut.into()));
-                continue;
-            }
-        };
-        for place in found {
-            match endpoint.dial(dialler, place, name).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) if worst.as_ref().is_none_or(|known: &CallError| known.handshake().is_none()) => {
-                    worst = Some(error);
-                }
-                Err(_) => {}
-            }
-        }
-    }
-    Err(EnrollError::Unreachable { addresses: addresses.join(", "), source: worst })
 }

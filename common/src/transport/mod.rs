@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`endpoint`] (the socket and its tuning), [`connection`] (one, and who is at its other end), [`error`] (what
 //! can go wrong and whether to try again), [`body`] (raw bytes behind a message), [`call`] (ask), [`serve`] and [`respond`] (answer),
-//! [`pool`] (a link that heals itself).
+//! [`reach`](mod@reach) (a first connection), [`pool`] (a link that heals itself).
 //!
 //! Guarantees: no stream of a connection is read before its other end has proven who it is (or is held to enrolment); nothing
 //! is allocated on the word of the other side alone; a body that was not sent to its end never looks complete; every wait has an end.
@@ -17,6 +17,7 @@ pub mod connection;
 pub mod endpoint;
 pub mod error;
 pub mod pool;
+pub mod reach;
 pub mod respond;
 pub mod serve;
 #[cfg(test)]
@@ -28,5 +29,6 @@ pub use connection::{Connection, Protocol};
 pub use endpoint::{BindError, Dialler, Endpoint, EndpointOptions, listen_address};
 pub use error::{CallError, HandshakeError, Lost};
 pub use pool::{Backoff, Link};
+pub use reach::reach;
 pub use respond::{AnswerWriter, Responder};
 pub use serve::{Call, Caller, Handler, ServeOptions, Server};
