@@ -1,7 +1,7 @@
 //! Write: a file that appears at its destination whole, with its mode and time, or not at all.
 //!
-//! Content goes to a file `.NAME.shoal-XXXXXXXX` beside the destination, mode 0600, and is renamed when it is complete and (by
-//! default) synced. Dropped before that, by an error or by a cancelled command, the temporary file is gone.
+//! Content goes to a file `.NAME.shoal-XXXXXXXX` beside the destination, mode 0600, and is renamed when it is complete and (where
+//! asked) synced. Dropped before that, by an error or by a cancelled command, the temporary file is gone.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes, OpenOptions, Permissions};
