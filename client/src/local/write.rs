@@ -1,7 +1,8 @@
 //! Write: a file that appears at its destination whole, with its mode and time, or not at all.
 //!
-//! Content goes to a file `.NAME.shoal-XXXXXXXX` beside the destination, mode 0600, and is renamed when it is complete and (where
-//! asked) synced. Dropped before that, by an error or by a cancelled command, the temporary file is gone.
+//! Content goes to a file `.NAME.shoal-HHHHHHHH` (eight random hexadecimal digits) beside the destination, mode 0600, and is renamed
+//! when it is complete and (where asked) synced. Dropped before that, by an error or by a cancelled command, the temporary file is
+//! gone.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes, OpenOptions, Permissions};
@@ -153,7 +154,7 @@ pub(super) fn refuse_irreplaceable(destination: &Path) -> Result<(), LocalError>
     Ok(())
 }
 
-/// `.NAME.shoal-XXXXXXXX` beside the destination; a long name is cut.
+/// `.NAME.shoal-HHHHHHHH` beside the destination; a long name is cut.
 pub(super) fn temporary_beside(destination: &Path) -> PathBuf {
     let mut random = [0; 4];
     getrandom::fill(&mut random).unwrap_or_default(); // a name that is taken is tried again
