@@ -2,17 +2,18 @@
 //!
 //! Large packets where the path has them (discovery begins at 1,200 bytes and falls back by itself), segmentation offload,
 //! socket buffers of 4 MiB, and BBR, which keeps its rate under loss where Cubic does not. What a connection may hold is bounded:
-//! streams, windows, buffers of handshakes. No datagrams, no early data.
+//! streams, windows, buffers of handshakes. No datagrams, no early data. `SHOAL_MTU` and `SHOAL_CONGESTION` are for networks that
+//! need it otherwise ([`Tuning`]).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::congestion::BbrConfig;
+use quinn::congestion::{BbrConfig, ControllerFactory, CubicConfig};
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig,
-    TransportConfig, VarInt,
+    ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, Runtime,
+    ServerConfig, TransportConfig, VarInt,
 };
 use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::transport::connection::Connection;
 use crate::transport::error::{CallError, close};
+use crate::transport::traffic::{Counted, Counters, Traffic};
 
 /// How long a handshake may take, on either side.
 pub const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -27,6 +29,8 @@ pub const HANDSHAKE: Duration = Duration::from_secs(5);
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Ten of them fit in one batch of segmentation offload; larger ones are slower.
 const LARGEST_PACKET_BYTES: u16 = 6_500;
+/// What every path must carry, by QUIC's own rules.
+const SMALLEST_PACKET_BYTES: u16 = 1_200;
 /// Between servers and whoever idles at them: seldom, since there may be thousands.
 const PATIENT: Silence = Silence { keep_alive: Duration::from_secs(5), lost: Duration::from_secs(20) };
 /// A transfer waits for this long when a peer dies without a word, before it goes on with the next.
@@ -95,9 +99,9 @@ impl EndpointOptions {
         Self { incoming_requests: 0, handshakes: 0, silence: EAGER, ..Self::peer() }
     }
 
-    fn transport(&self) -> TransportConfig {
+    fn transport(&self, tuning: Tuning) -> TransportConfig {
         let mut mtu = MtuDiscoveryConfig::default();
-        mtu.upper_bound(LARGEST_PACKET_BYTES);
+        mtu.upper_bound(tuning.packet_bytes);
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(VarInt::from_u32(self.incoming_requests))
@@ -108,11 +112,67 @@ impl EndpointOptions {
             .datagram_receive_buffer_size(None)
             .keep_alive_interval(Some(self.silence.keep_alive))
             .max_idle_timeout(IdleTimeout::try_from(self.silence.lost).ok())
-            .initial_mtu(1_200)
+            .initial_mtu(SMALLEST_PACKET_BYTES)
             .mtu_discovery_config(Some(mtu))
             .enable_segmentation_offload(true)
-            .congestion_controller_factory(Arc::new(BbrConfig::default()));
+            .congestion_controller_factory(tuning.congestion.factory());
         transport
+    }
+}
+
+/// What the environment may ask of every endpoint of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Tuning {
+    /// The largest UDP payload that is sent and taken: `SHOAL_MTU`. The other end is told, so it is enough to set it at one.
+    packet_bytes: u16,
+    congestion: Congestion,
+}
+
+/// How fast to send: `SHOAL_CONGESTION`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Congestion {
+    /// By the rate at which packets arrive. Loss that is no congestion, as on radio links, hardly slows it.
+    Bbr,
+    /// By loss, like most TCP.
+    Cubic,
+}
+
+impl Congestion {
+    fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
+        match self {
+            Self::Bbr => Arc::new(BbrConfig::default()),
+            Self::Cubic => Arc::new(CubicConfig::default()),
+        }
+    }
+}
+
+impl Tuning {
+    fn from_environment() -> Result<Self, BindError> {
+        Self::from(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    /// Unset and empty mean the default.
+    fn from(variable: impl Fn(&str) -> Option<String>) -> Result<Self, BindError> {
+        let set = |name| variable(name).filter(|value| !value.is_empty());
+        let packet_bytes = match set("SHOAL_MTU") {
+            None => LARGEST_PACKET_BYTES,
+            Some(value) => match value.parse() {
+                Ok(bytes) if (SMALLEST_PACKET_BYTES..=LARGEST_PACKET_BYTES).contains(&bytes) => bytes,
+                Ok(_) | Err(_) => {
+                    let wanted = "a UDP payload of 1200 to 6500 bytes";
+                    return Err(BindError::Variable { name: "SHOAL_MTU", value, wanted });
+                }
+            },
+        };
+        let congestion = match set("SHOAL_CONGESTION") {
+            None => Congestion::Bbr,
+            Some(value) => match value.as_str() {
+                "bbr" => Congestion::Bbr,
+                "cubic" => Congestion::Cubic,
+                _ => return Err(BindError::Variable { name: "SHOAL_CONGESTION", value, wanted: "bbr or cubic" }),
+            },
+        };
+        Ok(Self { packet_bytes, congestion })
     }
 }
 
@@ -131,6 +191,8 @@ pub enum BindError {
         #[source]
         source: std::io::Error,
     },
+    #[error("the environment variable {name} is {value:?}, and takes {wanted}")]
+    Variable { name: &'static str, value: String, wanted: &'static str },
     #[error("the UDP socket cannot be used")]
     Socket(#[source] std::io::Error),
     #[error("this TLS configuration is not one for QUIC")]
@@ -162,6 +224,7 @@ pub struct Endpoint {
     pub(super) inner: quinn::Endpoint,
     transport: Arc<TransportConfig>,
     options: EndpointOptions,
+    counters: Arc<Counters>,
 }
 
 impl Endpoint {
@@ -170,12 +233,15 @@ impl Endpoint {
     /// # Errors
     /// When the address is not to be had.
     pub fn bind(address: SocketAddr, options: EndpointOptions) -> Result<Self, BindError> {
+        let tuning = Tuning::from_environment()?;
         let socket = open_socket(address).map_err(|source| BindError::Bind { address, source })?;
         let mut config = endpoint_config(options.reset_key);
-        config.max_udp_payload_size(LARGEST_PACKET_BYTES).map_err(BindError::Options)?;
-        let inner =
-            quinn::Endpoint::new(config, None, socket, Arc::new(quinn::TokioRuntime)).map_err(BindError::Socket)?;
-        Ok(Self { inner, transport: Arc::new(options.transport()), options })
+        config.max_udp_payload_size(tuning.packet_bytes).map_err(BindError::Options)?;
+        let runtime = Arc::new(quinn::TokioRuntime);
+        let (counted, counters) = Counted::new(runtime.wrap_udp_socket(socket).map_err(BindError::Socket)?);
+        let inner = quinn::Endpoint::new_with_abstract_socket(config, None, Arc::new(counted), runtime)
+            .map_err(BindError::Socket)?;
+        Ok(Self { inner, transport: Arc::new(options.transport(tuning)), options, counters })
     }
 
     /// For who only dials: any port, IPv6 and IPv4 where the machine has both.
@@ -198,6 +264,12 @@ impl Endpoint {
     /// When the socket is gone.
     pub fn local_address(&self) -> Result<SocketAddr, BindError> {
         self.inner.local_addr().map_err(BindError::Socket)
+    }
+
+    /// What went through the socket since it was opened.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.counters.read()
     }
 
     /// Takes handshakes from now on; [`Server::run`](super::Server::run) must be there to answer them.
@@ -287,4 +359,30 @@ fn open_socket(address: SocketAddr) -> std::io::Result<std::net::UdpSocket> {
     socket.set_send_buffer_size(SOCKET_BUFFER_BYTES)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_is_taken_at_its_word_or_refused() {
+        let tuning = |mtu: &str, congestion: &str| {
+            Tuning::from(|name| Some(if name == "SHOAL_MTU" { mtu } else { congestion }.to_owned()))
+        };
+        let plain = Tuning { packet_bytes: 6_500, congestion: Congestion::Bbr };
+        assert_eq!(Tuning::from(|_| None).unwrap(), plain);
+        assert_eq!(tuning("", "").unwrap(), plain);
+        assert_eq!(tuning("1452", "cubic").unwrap(), Tuning { packet_bytes: 1_452, congestion: Congestion::Cubic });
+        for (mtu, congestion, said) in [
+            ("1199", "", r#"SHOAL_MTU is "1199", and takes a UDP payload of 1200 to 6500 bytes"#),
+            ("6501", "", "SHOAL_MTU"),
+            ("70000", "", "SHOAL_MTU"),
+            ("1452 bytes", "", "SHOAL_MTU"),
+            ("", "reno", r#"SHOAL_CONGESTION is "reno", and takes bbr or cubic"#),
+        ] {
+            let error = tuning(mtu, congestion).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use common::id::IdError;
 use common::proto::Refusal;
 use common::telemetry::{self, TelemetryError};
+use common::transport::BindError;
 use directory::admin::AdminError;
 use directory::authority::KeyError;
 use directory::config::ConfigError;
@@ -109,6 +110,7 @@ fn of_serve(error: &ServeError) -> (u8, Option<&'static str>) {
             (USAGE, Some("say where others reach it: --advertise HOST:PORT at init, or `advertise` in directory.toml"))
         }
         ServeError::Advertise { .. } => (USAGE, Some("write it like directory.example.org:7400, at most four")),
+        ServeError::Bind(BindError::Variable { .. }) => (USAGE, None),
         ServeError::Bind(_) => {
             (FAILURE, Some("choose another address: shoal-directory serve --data DIR --listen ADDR"))
         }

@@ -73,7 +73,7 @@ fn code_of_folder(error: &FolderError) -> u8 {
 }
 
 fn code_of_bind(error: &BindError) -> u8 {
-    if matches!(error, BindError::Address { .. }) { USAGE } else { FAILURE }
+    if matches!(error, BindError::Address { .. } | BindError::Variable { .. }) { USAGE } else { FAILURE }
 }
 
 fn code_of_call(error: &CallError) -> u8 {

@@ -1,4 +1,5 @@
-//! A directory, peers and devices, enrolled with real tickets, in a folder of their own.
+//! A directory, peers and devices, enrolled with real tickets, in a folder of their own; on loopback, each behind a [`Relay`], or
+//! servers and devices in network namespaces of their own.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -11,6 +12,9 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::process::{Answer, Running, command, eventually, run};
+use super::relay::{Conditions, Relay};
+
+const LOOPBACK: &str = "127.0.0.1";
 
 /// How a cluster is made.
 #[derive(Debug, Clone)]
@@ -24,6 +28,14 @@ pub struct ClusterOptions {
     pub join: Vec<String>,
     /// Where its folder is made; the system's folder for temporary files otherwise.
     pub below: Option<PathBuf>,
+    /// Puts a relay before the directory and before each peer, so that nobody reaches them but through it.
+    pub relays: Option<Conditions>,
+    /// The address that servers listen on.
+    pub host: String,
+    /// The network namespace of servers, and that of devices.
+    pub namespaces: [Option<String>; 2],
+    /// Environment variables of all programs.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for ClusterOptions {
@@ -34,6 +46,10 @@ impl Default for ClusterOptions {
             serve: ["--heartbeat", "200ms", "--suspect-after", "1s", "--dead-after", "4s"].map(str::to_owned).to_vec(),
             join: Vec::new(),
             below: None,
+            relays: None,
+            host: LOOPBACK.to_owned(),
+            namespaces: [None, None],
+            environment: Vec::new(),
         }
     }
 }
@@ -43,6 +59,8 @@ pub struct Cluster {
     pub directory: Option<Running>,
     /// A peer that was killed leaves an empty place.
     pub peers: Vec<Option<Running>>,
+    /// Before the directory, then before each peer; empty without relays.
+    pub relays: Vec<Relay>,
     options: ClusterOptions,
     /// Where the directory serves, or served last.
     address: Option<String>,
@@ -62,8 +80,15 @@ impl Cluster {
             None => TempDir::with_prefix("shoal-")?,
         };
         let root = temporary.path().to_owned();
-        let mut cluster =
-            Self { directory: None, peers: Vec::new(), options, address: None, root, temporary: Some(temporary) };
+        let mut cluster = Self {
+            directory: None,
+            peers: Vec::new(),
+            relays: Vec::new(),
+            options,
+            address: None,
+            root,
+            temporary: Some(temporary),
+        };
         cluster.init()?;
         cluster.serve_directory()?;
         for _ in 0..cluster.options.peers {
@@ -74,19 +99,52 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn init(&self) -> Result<()> {
-        let data = self.directory_data();
-        let arguments: [&OsStr; 7] = [
-            "init".as_ref(),
-            "--data".as_ref(),
-            data.as_ref(),
-            "--listen".as_ref(),
-            "127.0.0.1:0".as_ref(),
-            "--redundancy".as_ref(),
-            self.options.redundancy.as_ref(),
-        ];
-        run(command("shoal-directory", arguments)?, None)?.expect(0)?;
+    fn init(&mut self) -> Result<()> {
+        let mut init = self.directory_command("init")?;
+        init.args(["--listen", &format!("{}:0", self.options.host), "--redundancy", &self.options.redundancy]);
+        if let Some(relay) = self.add_relay()? {
+            init.args(["--advertise", &relay]);
+        }
+        run(init, None)?.expect(0)?;
         Ok(())
+    }
+
+    /// The next server's relay, if servers have some: its address.
+    fn add_relay(&mut self) -> Result<Option<String>> {
+        let Some(conditions) = self.options.relays else { return Ok(None) };
+        let relay = Relay::start(conditions, u64::try_from(self.relays.len())? + 1)?;
+        let address = relay.address().to_string();
+        self.relays.push(relay);
+        Ok(Some(address))
+    }
+
+    /// Tells a server's relay where that is now.
+    fn lead(&self, number: usize, address: &str) -> Result<()> {
+        let Some(relay) = self.relays.get(number) else { return Ok(()) };
+        relay.lead_to(address.parse().context("a server says where it listens")?);
+        Ok(())
+    }
+
+    /// A program with this cluster's environment, in a namespace where it has some.
+    fn program<S: AsRef<OsStr>>(
+        &self,
+        program: &str,
+        of_device: bool,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Command> {
+        let plain = command(program, arguments)?;
+        let namespace = self.options.namespaces.get(usize::from(of_device)).and_then(Option::as_ref);
+        let mut command = match namespace {
+            None => plain,
+            Some(name) => {
+                let mut inside = Command::new("ip");
+                inside.args(["netns", "exec", name]).arg(plain.get_program()).args(plain.get_args());
+                inside.env_remove("RUST_LOG").env("NO_COLOR", "1");
+                inside
+            }
+        };
+        command.envs(self.options.environment.iter().map(|(name, value)| (name, value)));
+        Ok(command)
     }
 
     #[must_use]
@@ -121,6 +179,7 @@ impl Cluster {
         }
         self.directory = None;
         let running = Running::start("directory", serve, self.root.join("directory.log"))?;
+        self.lead(0, &running.address)?;
         self.address = Some(running.address.clone());
         self.directory = Some(running);
         Ok(())
@@ -131,7 +190,7 @@ impl Cluster {
     /// # Errors
     /// When the programs can't be built.
     pub fn directory_command(&self, verb: &str) -> Result<Command> {
-        let mut command = command("shoal-directory", [verb, "--data"])?;
+        let mut command = self.program("shoal-directory", false, [verb, "--data"])?;
         command.arg(self.directory_data());
         Ok(command)
     }
@@ -153,8 +212,14 @@ impl Cluster {
     pub fn add_peer(&mut self, more: &[&str]) -> Result<usize> {
         let number = self.peers.len();
         let ticket = self.ticket(&["--role", "peer"])?;
-        let mut join = command("shoal-peer", ["join", &ticket, "--data"])?;
+        let mut join = self.program("shoal-peer", false, ["join", &ticket, "--data"])?;
         join.arg(self.peer_data(number)).args(&self.options.join).args(more);
+        if let Some(relay) = self.add_relay()? {
+            join.args(["--advertise", &relay]);
+        }
+        if self.options.host != LOOPBACK {
+            join.args(["--listen", &format!("{}:0", self.options.host)]);
+        }
         run(join, None)?.expect(0)?;
         self.peers.push(None);
         self.serve_peer(number)?;
@@ -166,10 +231,11 @@ impl Cluster {
     /// # Errors
     /// With its log.
     pub fn serve_peer(&mut self, number: usize) -> Result<()> {
-        let mut serve = command("shoal-peer", ["serve", "--data"])?;
+        let mut serve = self.program("shoal-peer", false, ["serve", "--data"])?;
         serve.arg(self.peer_data(number));
         let log = self.root.join(format!("peer{number}.log"));
         let running = Running::start(&format!("peer{number}"), serve, log)?;
+        self.lead(number + 1, &running.address)?;
         *self.peers.get_mut(number).context("a peer that has joined")? = Some(running);
         Ok(())
     }
@@ -217,7 +283,7 @@ impl Cluster {
         device: &str,
         arguments: impl IntoIterator<Item = S>,
     ) -> Result<Command> {
-        let mut command = command("shoal", arguments)?;
+        let mut command = self.program("shoal", true, arguments)?;
         command.env("SHOAL_HOME", self.home(device));
         Ok(command)
     }

@@ -4,7 +4,9 @@ pub mod binaries;
 pub mod cluster;
 pub mod content;
 pub mod process;
+pub mod relay;
 
 pub use binaries::binary;
 pub use cluster::{Cluster, ClusterOptions};
 pub use process::{Answer, Running};
+pub use relay::{Conditions, Direction, Relay};
