@@ -7,8 +7,9 @@
 //! - the way to the cluster, and the tree in it: [`session`], [`folder`];
 //! - the data's way: [`cut`], [`seal`], [`pack`], [`manifest`], [`meta`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
-//! - the command line on top: [`cli`], stopped by [`cancel`].
+//! - the command line on top: [`cli`], stopped by [`cancel`]; and [`bench`], which measures all of it.
 
+pub mod bench;
 pub mod cancel;
 pub mod cli;
 pub mod cut;

@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::redundancy::Redundancy;
+use common::size::ByteSize;
 use common::telemetry::LogFormat;
 
 use super::exit;
@@ -81,6 +83,7 @@ pub enum Command {
     Cp(Cp),
     Rm(Rm),
     Status(Status),
+    Bench(Bench),
 }
 
 /// Make this device part of a cluster
@@ -271,6 +274,72 @@ pub struct Rm {
 #[command(after_help = "Example:
   shoal status --json | jq .degraded")]
 pub struct Status {}
+
+/// Measure how fast a cluster is, beside what this machine could do
+///
+/// Stores and fetches random files with the commands that you use, compares every byte, and shows medians: MB/s, CPU time by
+/// process, memory, bytes on the wire. In between it measures what the parts can do by themselves: the cores at sealing and
+/// opening, raw QUIC on loopback, the disk. Files go into a new hidden folder, which is removed at the end; history keeps them.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal bench --start                           # a directory and three peers on this machine, for the time of it
+  shoal bench --size 256MiB --times 1           # the cluster that this device has joined
+  shoal bench --start --only put,get --size 4GiB --redundancy 1/1,4/6
+  shoal bench --start --json | jq -c 'select(.event == \"row\") | [.row, .mb_per_second]'")]
+pub struct Bench {
+    /// Start a cluster on this machine for it, and delete it at the end
+    #[arg(long)]
+    pub start: bool,
+
+    /// How many peers to start [default: as many as the redundancy has shards]
+    #[arg(long, value_name = "N", requires = "start", value_parser = RangedU64ValueParser::<usize>::new().range(1..=32))]
+    pub peers: Option<usize>,
+
+    /// Where local files, and the started cluster, are put [default: the system's folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub below: Option<PathBuf>,
+
+    /// Remote folder below which files are stored
+    #[arg(long, value_name = "PATH", default_value = "/", conflicts_with = "start")]
+    pub at: OsString,
+
+    /// Only these, with commas between them [default: all]
+    #[arg(long, value_name = "WHAT", value_delimiter = ',')]
+    pub only: Vec<BenchPart>,
+
+    /// Size of the large file
+    #[arg(long, value_name = "SIZE", default_value = "1GiB")]
+    pub size: ByteSize,
+
+    /// How many small files, of 4 KiB each
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub small: u32,
+
+    /// How often each is measured; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub times: u32,
+
+    /// k/n, several with commas between them [default: the cluster's; 1/1,1/3 with --start]
+    #[arg(long, value_name = "K/N", value_delimiter = ',')]
+    pub redundancy: Vec<Redundancy>,
+
+    /// Process ids of shoal-directory and shoal-peer on this machine, to show their CPU time and memory
+    #[arg(long, value_name = "PID", value_delimiter = ',', conflicts_with = "start")]
+    pub server_id: Vec<u32>,
+}
+
+/// What `shoal bench` can measure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchPart {
+    /// A large file up
+    Put,
+    /// A large file down
+    Get,
+    /// The same content up once more, under another name
+    Again,
+    /// Many files of 4 KiB, up and down
+    Small,
+}
 
 #[cfg(test)]
 mod tests {

@@ -9,12 +9,13 @@ use std::sync::Arc;
 use common::disk::DiskError;
 use common::proto::Refusal;
 use common::ticket::TicketError;
-use common::transport::CallError;
+use common::transport::{BindError, CallError};
 use serde_json::Value;
 
 use super::error::CommandError;
 use super::exit::Exit;
 use super::output::error_object;
+use crate::bench::BenchError;
 use crate::cancel::Interrupted;
 use crate::down::DownError;
 use crate::folder::FolderError;
@@ -92,6 +93,9 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     }
     if let Some(error) = error.downcast_ref::<CallError>() {
         return Some(judge_call(error));
+    }
+    if let Some(error) = error.downcast_ref::<BenchError>() {
+        return judge_bench(error);
     }
     if let Some(error) = error.downcast_ref::<Arc<io::Error>>() {
         return judge_io(error);
@@ -201,6 +205,7 @@ fn judge_session(error: &SessionError) -> Option<Verdict> {
         }
         SessionError::Map(_) => Verdict::new(Exit::Integrity),
         SessionError::UnknownPeer { .. } => Verdict::new(Exit::Unreachable),
+        SessionError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
         SessionError::Key(_) | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
     })
 }
@@ -252,6 +257,7 @@ fn judge_enroll(error: &EnrollError) -> Verdict {
         ),
         EnrollError::Refused(source) => judge_call(source),
         EnrollError::Misbehaved { .. } => Verdict::new(Exit::Authentication),
+        EnrollError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
         EnrollError::Key(_) | EnrollError::Trust(_) | EnrollError::Bind(_) => Verdict::new(Exit::Failure),
     }
 }
@@ -304,6 +310,36 @@ fn judge_local(error: &LocalError) -> Option<Verdict> {
         LocalError::IsAFolder { .. } | LocalError::NotAFolder { .. } | LocalError::Special { .. } => {
             Verdict::new(Exit::Failure)
         }
+    })
+}
+
+/// `None` where the cause decides.
+fn judge_bench(error: &BenchError) -> Option<Verdict> {
+    Some(match error {
+        BenchError::Nonsense { .. } => Verdict::new(Exit::Usage),
+        BenchError::NoProgram { name, .. } => {
+            Verdict::hint(Exit::Failure, format!("put {name} beside shoal; or join a cluster, and leave --start away"))
+        }
+        BenchError::NoRoom { .. } => {
+            Verdict::hint(Exit::Failure, "name another folder with --below, or take a smaller --size or fewer --times")
+        }
+        BenchError::Differs { .. } => Verdict::new(Exit::Integrity),
+        BenchError::Failed { code, .. } => {
+            let same = Exit::ALL
+                .into_iter()
+                .find(|exit| *exit != Exit::Ok && code.is_some_and(|code| code == i32::from(exit.code())));
+            Verdict::new(same.unwrap_or(Exit::Failure))
+        }
+        BenchError::NotReady { .. } => Verdict::new(Exit::Unreachable),
+        BenchError::Disk { .. } | BenchError::Run { .. } | BenchError::Request { .. } | BenchError::Bug { .. } => {
+            Verdict::new(Exit::Failure)
+        }
+        BenchError::Interrupted(_) => Verdict::new(Exit::Interrupted),
+        BenchError::Session(error) => return judge_session(error),
+        BenchError::Folder(error) => return judge_folder(error),
+        BenchError::Path(_) => Verdict::new(Exit::Usage),
+        BenchError::Down(error) => return judge_down(error),
+        BenchError::Raw(_) | BenchError::Enroll(_) => return None,
     })
 }
 

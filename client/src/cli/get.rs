@@ -63,7 +63,7 @@ pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
     let (produced, fetched) = tokio::join!(producing, down::get_files(&session, jobs, &options));
     produced.ok_or(Interrupted)??;
     fetched?;
-    Ok(reporter.finish("end"))
+    Ok(reporter.finish_with("end", session.traffic()))
 }
 
 /// What it takes to turn entries into jobs.

@@ -15,6 +15,7 @@ pub mod output;
 pub mod progress;
 pub mod report;
 
+mod bench;
 mod cat;
 mod cp;
 mod entry;
@@ -95,6 +96,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Get(args) => get::run(&mut context, args).await,
         Command::Cat(args) => cat::run(&mut context, args).await,
         Command::Cp(args) => cp::run(&mut context, args).await,
+        Command::Bench(args) => bench::run(&mut context, args).await,
         // These are one step of the directory, which happens or not.
         Command::Join(args) => stoppable(&cancel, join::run(&mut context, args)).await,
         Command::Ls(args) => stoppable(&cancel, ls::run(&mut context, args)).await,

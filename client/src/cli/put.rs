@@ -53,7 +53,7 @@ pub(super) async fn run(context: &mut Context, args: Put) -> Outcome {
     let (produced, stored) = tokio::join!(producing, up::put_files(&session, jobs, &options));
     produced.ok_or(Interrupted)??;
     stored?;
-    Ok(reporter.finish("end"))
+    Ok(reporter.finish_with("end", session.traffic()))
 }
 
 /// What it takes to turn items into jobs.

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use common::transport::Traffic;
 use serde_json::{Map, Value, json};
 
 use super::exit::Exit;
@@ -111,6 +112,16 @@ impl Reporter {
     /// Takes the bar away, and says how the whole ended: `partly` when some is done and some is not.
     #[must_use]
     pub fn finish(&self, event: &str) -> Exit {
+        self.end(event, None)
+    }
+
+    /// The same, with what it took on the wire.
+    #[must_use]
+    pub fn finish_with(&self, event: &str, wire: Traffic) -> Exit {
+        self.end(event, Some(wire))
+    }
+
+    fn end(&self, event: &str, wire: Option<Traffic>) -> Exit {
         self.meter.end();
         let (done, failed) = (self.done.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
         let first = *self.first.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,9 +133,24 @@ impl Reporter {
             (0, _, _) => Exit::Failure,
             (_, _, _) => Exit::Partly,
         };
-        self.line(json!({ "event": event, "files": done, "failed": failed, "code": exit.code() }));
+        let mut object = json!({ "event": event, "files": done, "failed": failed, "code": exit.code() });
+        if let (Some(wire), Some(object)) = (wire, object.as_object_mut()) {
+            object.insert("wire".to_owned(), wire_object(wire));
+        }
+        self.line(object);
         exit
     }
+}
+
+/// Payloads of UDP datagrams; their headers of UDP and IP, 28 or 48 bytes each, come on top.
+#[must_use]
+pub fn wire_object(wire: Traffic) -> Value {
+    json!({
+        "sent_bytes": wire.sent_bytes,
+        "received_bytes": wire.received_bytes,
+        "sent_datagrams": wire.sent_datagrams,
+        "received_datagrams": wire.received_datagrams,
+    })
 }
 
 fn named(event: &str, shown: &str) -> Map<String, Value> {

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-mod direct;
+pub(crate) mod direct;
 pub mod place;
 pub mod read;
 pub mod walk;

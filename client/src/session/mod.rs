@@ -25,7 +25,7 @@ use common::proto::Request;
 use common::proto::directory::{GetMap, Renew, Welcome};
 use common::proto::parts::{Addresses, Der};
 use common::redundancy::Redundancy;
-use common::transport::{Dialler, Endpoint, Link};
+use common::transport::{Dialler, Endpoint, Link, Traffic};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
@@ -210,6 +210,12 @@ impl Session {
             Link::new(self.0.endpoint.clone(), self.0.dialler.clone(), name, texts(&entry.addresses))
         });
         Ok(link.clone())
+    }
+
+    /// What this session has sent and received so far, on all its connections.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.0.endpoint.traffic()
     }
 
     /// Ends all connections, so that the other ends know.

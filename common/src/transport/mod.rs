@@ -2,7 +2,8 @@
 //!
 //! In reading order: [`endpoint`] (the socket and its tuning), [`connection`] (one, and who is at its other end), [`error`] (what
 //! can go wrong and whether to try again), [`body`] (raw bytes behind a message), [`call`] (ask), [`serve`] and [`respond`] (answer),
-//! [`reach`](mod@reach) (a first connection), [`pool`] (a link that heals itself).
+//! [`reach`](mod@reach) (a first connection), [`pool`] (a link that heals itself), [`traffic`] (what it all costs on the wire); and
+//! [`raw`], the bar that benchmarks measure against.
 //!
 //! Guarantees: no stream of a connection is read before its other end has proven who it is (or is held to enrolment); nothing
 //! is allocated on the word of the other side alone; a body that was not sent to its end never looks complete; every wait has an end.
@@ -17,11 +18,13 @@ pub mod connection;
 pub mod endpoint;
 pub mod error;
 pub mod pool;
+pub mod raw;
 pub mod reach;
 pub mod respond;
 pub mod serve;
 #[cfg(test)]
 mod tests;
+pub mod traffic;
 
 pub use body::{BodyReader, BodyWriter};
 pub use call::{call, call_while_busy};
@@ -32,3 +35,4 @@ pub use pool::{Backoff, Link};
 pub use reach::reach;
 pub use respond::{AnswerWriter, Responder};
 pub use serve::{Call, Caller, Handler, ServeOptions, Server};
+pub use traffic::Traffic;

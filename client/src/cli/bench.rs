@@ -1,0 +1,228 @@
+//! `shoal bench`: measures a cluster, and shows a table for people or JSON lines for programs.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::task::spawn_blocking;
+
+use super::Outcome;
+use super::args::{Bench, BenchPart};
+use super::context::Context;
+use super::exit::Exit;
+use super::output::{Output, table};
+use super::progress::Visible;
+use crate::bench::measured::{Bar, Row, Work};
+use crate::bench::report::Report;
+use crate::bench::{BenchError, Joined, Part, Place, Plan, Say, run as measure};
+use crate::names::RemotePath;
+use common::size::ByteSize;
+
+pub(super) async fn run(context: &mut Context, args: Bench) -> Outcome {
+    let plan = plan(context, args)?;
+    let (cancel, steps) = (context.cancel.clone(), Steps::new(context.visible()));
+    let report = spawn_blocking(move || measure(&plan, &cancel, &steps)).await??;
+    if context.output.is_json() {
+        for object in report.objects() {
+            context.output.object(&object)?;
+        }
+    } else {
+        show(&mut context.output, &report)?;
+    }
+    if report.left > 0 {
+        let left = ByteSize(report.left);
+        context.note(&format!("the files are removed; the cluster's history keeps {left} of them on its peers"));
+    }
+    Ok(Exit::Ok)
+}
+
+fn plan(context: &Context, args: Bench) -> anyhow::Result<Plan> {
+    let shoal = std::env::current_exe()?;
+    let below = args.below.unwrap_or_else(std::env::temp_dir);
+    let place = if args.start {
+        Place::Start { peers: args.peers }
+    } else {
+        let at = RemotePath::from_os(&args.at)?.to_string();
+        let directory = context.global.directory.clone();
+        Place::Joined(Joined { home: context.home()?, directory, at, server_ids: args.server_id })
+    };
+    let only: BTreeSet<Part> =
+        if args.only.is_empty() { Part::ALL.into() } else { args.only.into_iter().map(part).collect() };
+    if args.size.0 == 0 {
+        return Err(BenchError::Nonsense { what: "--size 0 leaves nothing to measure".to_owned() }.into());
+    }
+    Ok(Plan {
+        shoal,
+        place,
+        below,
+        only,
+        size: args.size,
+        small: args.small as usize,
+        times: args.times,
+        redundancy: args.redundancy,
+    })
+}
+
+fn part(typed: BenchPart) -> Part {
+    match typed {
+        BenchPart::Put => Part::Put,
+        BenchPart::Get => Part::Get,
+        BenchPart::Again => Part::Again,
+        BenchPart::Small => Part::Small,
+    }
+}
+
+/// Says what is done: in one line that changes on a terminal, in lines elsewhere.
+struct Steps {
+    bar: ProgressBar,
+    lines: bool,
+}
+
+impl Steps {
+    fn new(visible: Visible) -> Self {
+        let target = match visible {
+            Visible::Bar => ProgressDrawTarget::stderr_with_hz(4),
+            Visible::Lines | Visible::Hidden => ProgressDrawTarget::hidden(),
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        if let Ok(style) = ProgressStyle::with_template("shoal: {msg} ({elapsed})") {
+            bar.set_style(style);
+        }
+        if visible == Visible::Bar {
+            bar.enable_steady_tick(Duration::from_millis(500));
+        }
+        Self { bar, lines: visible == Visible::Lines }
+    }
+}
+
+impl Say for Steps {
+    #[expect(clippy::print_stderr, reason = "progress belongs on stderr")]
+    fn step(&self, text: &str) {
+        if self.lines {
+            eprintln!("shoal: {text} ...");
+        }
+        self.bar.reset_elapsed();
+        self.bar.set_message(text.to_owned());
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn show(output: &mut Output, report: &Report) -> std::io::Result<()> {
+    let machine = &report.machine;
+    let (cores, memory) = (machine.cores, ByteSize(machine.memory_bytes));
+    output.line(format!("{cores} cores {}, {memory}, Linux {}, {}", machine.cpu, machine.kernel, report.date))?;
+    let (large, small): (Vec<&Row>, Vec<&Row>) = report.rows.iter().partition(|row| row.files == 1);
+    if !large.is_empty() {
+        show_large(output, report, &large)?;
+        show_bars(output, report)?;
+    }
+    if !small.is_empty() {
+        show_small(output, &small)?;
+    }
+    Ok(())
+}
+
+fn show_large(output: &mut Output, report: &Report, rows: &[&Row]) -> std::io::Result<()> {
+    let size = rows.first().map_or(0, |row| row.bytes);
+    output.line(format!("\nA file of {}: medians of {}", ByteSize(size), times(rows)))?;
+    let head = ["", "S", "MB/S", "CLIENT", "DIR", "PEERS", "ALL", "MIB C/D/P", "WIRE", "CORES", "QUIC", "DISK", "CPU"];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    for row in rows {
+        let ratios = report.ratios(row);
+        let mut cells = vec![what(row), format!("{:.2}", row.seconds()), format!("{:.0}", row.rate())];
+        cells.extend(row.cpu_per_gib().map(|seconds| figure(seconds, 2)));
+        cells.push(peaks(row));
+        cells.push(row.wire_share().map_or_else(missing, percent));
+        cells.extend([ratios.cores, ratios.quic, ratios.disk, ratios.cpu].map(|ratio| figure(ratio, 2)));
+        lines.push(cells);
+    }
+    for line in table(&lines, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]) {
+        output.line(line)?;
+    }
+    output.line(
+        "  CLIENT, DIR, PEERS, ALL: CPU seconds a GiB. MIB: most resident memory of client, directory, a peer.\n  \
+         WIRE: UDP payloads that the client sent and received, as a share of the file. CORES, QUIC, DISK: the\n  \
+         rate, times the copies that are sent and written, as a share of what each gave by itself (below).\n  \
+         CPU: all CPU time as a multiple of what those took.",
+    )
+}
+
+fn show_bars(output: &mut Output, report: &Report) -> std::io::Result<()> {
+    output.line("\nThe machine by itself, in between")?;
+    let head = ["", "MB/S", "CPU S/GIB", ""];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    let cell = |bar: &Bar| {
+        let (rate, cpu) = (format!("{:.0}", bar.rate()), format!("{:.2}", bar.cpu_per_gib()));
+        vec![bar.key.to_owned(), rate, cpu, bar.what.to_owned()]
+    };
+    lines.extend(report.bars.all().into_iter().map(cell));
+    table(&lines, &[1, 2]).into_iter().try_for_each(|line| output.line(line))
+}
+
+fn show_small(output: &mut Output, rows: &[&Row]) -> std::io::Result<()> {
+    let count = rows.first().map_or(0, |row| row.files);
+    output.line(format!("\n{count} files of 4 KiB: medians of {}", times(rows)))?;
+    let head = ["", "S", "FILES/S", "CLIENT", "DIR", "PEERS", "ALL", "MIB C/D/P", "WIRE"];
+    let mut lines = vec![head.map(str::to_owned).to_vec()];
+    for row in rows {
+        let mut cells = vec![what(row), format!("{:.2}", row.seconds()), format!("{:.0}", row.files_per_second())];
+        cells.extend(row.cpu_seconds().map(|seconds| figure(seconds, 2)));
+        cells.push(peaks(row));
+        cells.push(row.wire_share().map_or_else(missing, percent));
+        lines.push(cells);
+    }
+    for line in table(&lines, &[1, 2, 3, 4, 5, 6, 7, 8]) {
+        output.line(line)?;
+    }
+    output.line("  CLIENT, DIR, PEERS, ALL: CPU seconds in all.")
+}
+
+fn what(row: &Row) -> String {
+    match row.work {
+        Work::Put | Work::PutSmall => format!("put {}", row.redundancy),
+        Work::Get | Work::GetSmall => format!("get {}", row.redundancy),
+        Work::Again => format!("again {}", row.redundancy),
+    }
+}
+
+fn times(rows: &[&Row]) -> usize {
+    rows.first().map_or(0, |row| row.samples.len())
+}
+
+/// Of client, directory and the largest peer.
+fn peaks(row: &Row) -> String {
+    let (client, directory, peer) = row.peak_memory();
+    let mib = |bytes: Option<u64>| bytes.map_or_else(missing, |bytes| (bytes >> 20).to_string());
+    format!("{}/{}/{}", mib(Some(client)), mib(directory), mib(peer))
+}
+
+fn missing() -> String {
+    "-".to_owned()
+}
+
+fn figure(number: Option<f64>, digits: usize) -> String {
+    number.map_or_else(missing, |number| format!("{number:.digits$}"))
+}
+
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent < 10.0 { format!("{percent:.2}%") } else { format!("{percent:.1}%") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_short_and_a_missing_one_is_a_dash() {
+        assert_eq!((figure(Some(1.234), 2), figure(None, 2)), ("1.23".to_owned(), "-".to_owned()));
+        for (share, text) in [(0.0005, "0.05%"), (0.0999, "9.99%"), (1.0412, "104.1%"), (3.1, "310.0%")] {
+            assert_eq!(percent(share), text);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Traffic: what goes through one UDP socket, counted where it leaves and arrives: payloads of datagrams of all connections, also
+//! closed and failed ones, handshakes, acknowledgements and what was sent again.
+//!
+//! A batch is counted with two additions, however many datagrams it holds. Headers of UDP and IP are not in the bytes: they are
+//! 28 (IPv4) or 48 (IPv6) a datagram.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use quinn::udp::{RecvMeta, Transmit};
+use quinn::{AsyncUdpSocket, UdpPoller};
+
+/// Bytes and datagrams since the socket was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub sent_datagrams: u64,
+    pub received_datagrams: u64,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
+    sent_datagrams: AtomicU64,
+    received_datagrams: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn read(&self) -> Traffic {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Traffic {
+            sent_bytes: read(&self.sent_bytes),
+            received_bytes: read(&self.received_bytes),
+            sent_datagrams: read(&self.sent_datagrams),
+            received_datagrams: read(&self.received_datagrams),
+        }
+    }
+
+    fn sent(&self, len: usize, segment: usize) {
+        self.sent_bytes.fetch_add(len as u64, Ordering::Relaxed);
+        self.sent_datagrams.fetch_add(datagrams(len, segment), Ordering::Relaxed);
+    }
+
+    fn received(&self, len: usize, stride: usize) {
+        self.received_bytes.fetch_add(len as u64, Ordering::Relaxed);
+        self.received_datagrams.fetch_add(datagrams(len, stride), Ordering::Relaxed);
+    }
+}
+
+/// How many datagrams a batch holds, the last of which may be shorter.
+fn datagrams(len: usize, each: usize) -> u64 {
+    len.div_ceil(each.max(1)).max(1) as u64
+}
+
+/// A socket that counts what goes through it.
+pub(super) struct Counted {
+    inner: Arc<dyn AsyncUdpSocket>,
+    counters: Arc<Counters>,
+}
+
+impl Counted {
+    pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>) -> (Self, Arc<Counters>) {
+        let counters = Arc::new(Counters::default());
+        (Self { inner, counters: counters.clone() }, counters)
+    }
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl AsyncUdpSocket for Counted {
+    fn create_io_poller(self: Arc<Self>) -> Pin<Box<dyn UdpPoller>> {
+        self.inner.clone().create_io_poller()
+    }
+
+    fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
+        self.inner.try_send(transmit)?;
+        let len = transmit.contents.len();
+        self.counters.sent(len, transmit.segment_size.unwrap_or(len));
+        Ok(())
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.inner.poll_recv(cx, bufs, meta);
+        if let Poll::Ready(Ok(count)) = polled {
+            for batch in meta.iter().take(count) {
+                self.counters.received(batch.len, batch.stride);
+            }
+        }
+        polled
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.inner.local_addr()
+    }
+
+    fn max_transmit_segments(&self) -> usize {
+        self.inner.max_transmit_segments()
+    }
+
+    fn max_receive_segments(&self) -> usize {
+        self.inner.max_receive_segments()
+    }
+
+    fn may_fragment(&self) -> bool {
+        self.inner.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_counts_as_its_datagrams() {
+        for (len, each, expected) in [(1_200, 1_200, 1), (12_000, 1_200, 10), (12_001, 1_200, 11), (7, 0, 7), (0, 9, 1)]
+        {
+            assert_eq!(datagrams(len, each), expected, "{len} in pieces of {each}");
+        }
+    }
+}
