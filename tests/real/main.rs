@@ -15,6 +15,7 @@ mod churn;
 mod clock;
 mod enrol;
 mod full_disk;
+mod network;
 mod power_cut;
 mod round_trip;
 mod secrecy;
