@@ -10,7 +10,6 @@ use std::path::Path;
 use std::thread::{self, available_parallelism};
 use std::time::Instant;
 
-use bytes::BytesMut;
 use common::address::ShardAddress;
 use common::transport::raw::{Way, move_bytes};
 
@@ -138,6 +137,7 @@ fn pipeline(kind: Pipe, bytes: u64) -> Result<(f64, f64), BenchError> {
         let sealed = if kind == Pipe::Open { seal_all(&content, &gear, &keys)? } else { Vec::new() };
         ready.push((content, sealed));
     }
+    let pool = Pool::new(cores);
     let (since, before) = (Instant::now(), usage::own_cpu_seconds());
     let work = |(content, sealed): &(Vec<u8>, Vec<SealedRun>)| match kind {
         Pipe::Name => rounds(each, || {
@@ -153,7 +153,9 @@ fn pipeline(kind: Pipe, bytes: u64) -> Result<(f64, f64), BenchError> {
         }),
         Pipe::Open => rounds(each, || {
             for run in sealed {
-                let opened = open(BytesMut::from(run.bytes.as_slice()), &run.secret, &run.digest);
+                let mut received = pool.take();
+                received.append(&run.bytes);
+                let opened = open(received, &run.secret, &run.digest);
                 std::hint::black_box(opened).map_err(BenchError::bug)?;
             }
             Ok(content.len())

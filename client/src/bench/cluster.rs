@@ -25,8 +25,8 @@ const PASSED_ON: [&str; 3] = ["SHOAL_MTU", "SHOAL_CONGESTION", "SHOAL_LOG"];
 
 /// The three programs.
 #[derive(Debug, Clone)]
-pub struct Programs {
-    pub shoal: PathBuf,
+pub(super) struct Programs {
+    pub(super) shoal: PathBuf,
     directory: PathBuf,
     peer: PathBuf,
 }
@@ -36,7 +36,7 @@ impl Programs {
     ///
     /// # Errors
     /// With the name of the one that is missing.
-    pub fn find(shoal: &Path) -> Result<Self, BenchError> {
+    pub(super) fn find(shoal: &Path) -> Result<Self, BenchError> {
         let path = env::var_os("PATH").unwrap_or_default();
         let beside = shoal.parent().unwrap_or(Path::new("/"));
         let find = |name: &'static str| {
@@ -60,13 +60,10 @@ pub(super) struct Wanted<'a> {
     pub(super) below: &'a Path,
     pub(super) peers: usize,
     pub(super) redundancy: Redundancy,
-    /// The largest packets, when not the usual ones.
-    pub(super) mtu: Option<u16>,
 }
 
 pub(super) struct Cluster {
     programs: Programs,
-    mtu: Option<u16>,
     // In this order: what uses the folder ends before the folder goes.
     peers: Vec<Running>,
     directory: Option<Running>,
@@ -78,7 +75,6 @@ impl Cluster {
         say.step(&format!("starting a directory and {} at {}", peers(wanted.peers), wanted.redundancy));
         let mut cluster = Self {
             programs: wanted.programs.clone(),
-            mtu: wanted.mtu,
             peers: Vec::new(),
             directory: None,
             scratch: Scratch::new(wanted.below)?,
@@ -154,9 +150,6 @@ impl Cluster {
             if name.to_string_lossy().starts_with("SHOAL_") && !PASSED_ON.iter().any(|passed| name == *passed) {
                 command.env_remove(name);
             }
-        }
-        if let Some(mtu) = self.mtu {
-            command.env("SHOAL_MTU", mtu.to_string());
         }
         command.env("NO_COLOR", OsStr::new("1"));
         command

@@ -51,7 +51,7 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn put(&mut self, target: &Target, arguments: &[&str]) -> Result<super::measured::Sample, BenchError> {
+    pub(super) fn put(&mut self, target: &Target, arguments: &[&str]) -> Result<super::measured::Sample, BenchError> {
         let (sample, sent) = target.measure(&[&["put"], arguments].concat(), self.cancel)?;
         self.sent = self.sent.saturating_add(sent);
         Ok(sample)

@@ -1,8 +1,9 @@
 //! Bench: what a cluster gives its users, measured with the commands that they use, beside what the machine could give.
 //!
 //! In reading order: [`Plan`] (what is asked), [`run`] (all of it, in order), `target` (the cluster, started or joined), `files`
-//! (large and small ones), [`bars`] (what cores, loopback and disk can do by themselves), [`measured`] (samples and medians),
-//! [`report`] (the table, and JSON). Below them: `cluster`, `process`, `usage`, `content`, `scratch`.
+//! (large and small ones), [`latency`], [`wire`], [`devices`] (many at one directory), [`bars`] (what cores, loopback and disk can do
+//! by themselves), [`measured`] (samples and medians), [`report`] (comparisons, and JSON). Below them: `cluster`, `process`, `usage`,
+//! `content`, `scratch`.
 //!
 //! Guarantees: content is random, new each time, and synced before anything is timed; what comes back is compared with what was
 //! stored; everything that was started is ended and everything that was made is removed, also after a failure or an interrupt;
@@ -11,10 +12,12 @@
 //! Non-goals: saying what is good. It prints figures and ratios, and knows no target.
 
 pub mod bars;
-pub mod cluster;
+mod cluster;
 mod content;
+pub mod devices;
 mod error;
 mod files;
+pub mod latency;
 pub mod machine;
 pub mod measured;
 mod process;
@@ -22,6 +25,7 @@ pub mod report;
 mod scratch;
 mod target;
 mod usage;
+pub mod wire;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -32,11 +36,14 @@ use common::size::ByteSize;
 use crate::cancel::{Cancel, Interrupted};
 use bars::Bars;
 use cluster::{Cluster, Programs, Wanted};
+use devices::Devices;
+use latency::Latency;
 use measured::{Row, copies, float};
 use report::Report;
 use scratch::{Scratch, check_room};
 use target::Target;
 use usage::Servers;
+use wire::WireCost;
 
 pub use error::BenchError;
 
@@ -47,10 +54,15 @@ pub enum Part {
     Get,
     Again,
     Small,
+    Latency,
+    Wire,
+    /// Only in a cluster that is started for it.
+    Devices,
 }
 
 impl Part {
-    pub const ALL: [Self; 4] = [Self::Put, Self::Get, Self::Again, Self::Small];
+    pub const ALL: [Self; 7] =
+        [Self::Put, Self::Get, Self::Again, Self::Small, Self::Latency, Self::Wire, Self::Devices];
 }
 
 /// A cluster that this device has joined.
@@ -89,6 +101,11 @@ pub struct Plan {
     /// How many small files.
     pub small: usize,
     pub times: u32,
+    /// Single gets for the latency.
+    pub gets: usize,
+    /// How many devices, and for how many seconds each of their two phases.
+    pub devices: usize,
+    pub seconds: u64,
     /// Empty: that of the cluster, or `1/1` and `1/3` in one that is started.
     pub redundancy: Vec<Redundancy>,
 }
@@ -102,13 +119,22 @@ impl Plan {
         [Part::Put, Part::Get, Part::Again].iter().any(|part| self.has(*part))
     }
 
+    /// What is measured at each redundancy, and what only at the last.
+    fn at(&self, last: bool) -> &'static [Part] {
+        match last {
+            true => &[Part::Put, Part::Get, Part::Again, Part::Small, Part::Latency, Part::Wire],
+            false => &[Part::Put, Part::Get],
+        }
+    }
+
     /// Local bytes, at most at one time.
     fn room(&self, redundancy: &[Redundancy]) -> u64 {
         let most = redundancy.iter().map(|redundancy| copies(*redundancy)).fold(1.0, f64::max);
         let stored = if matches!(self.place, Place::Start { .. }) { most } else { 0.0 };
         let times = f64::from(self.times);
         // Source, what came back, and a copy; and what the cluster keeps of each.
-        let large = if self.has_large() { float(self.size.0) * (3.0 + stored * times) } else { 0.0 };
+        let runs = if self.has_large() { times } else { 0.0 } + if self.has(Part::Wire) { 1.0 } else { 0.0 };
+        let large = if runs > 0.0 { float(self.size.0) * (3.0 + stored * runs) } else { 0.0 };
         let small = (self.small * files::SMALL_BYTES) as u64;
         // Files and their inodes, twice.
         let small = if self.has(Part::Small) { float(small) * times * (2.5 + stored) } else { 0.0 };
@@ -134,6 +160,9 @@ struct Bench<'a> {
     scratch: Scratch,
     bars: Bars,
     rows: Vec<Row>,
+    latency: Option<Latency>,
+    wire: Option<WireCost>,
+    devices: Option<Devices>,
     /// Bytes of shards that went to peers.
     sent: u64,
 }
@@ -145,14 +174,15 @@ struct Bench<'a> {
 pub fn run(plan: &Plan, cancel: &Cancel, say: &dyn Say) -> Result<Report, BenchError> {
     let scratch = Scratch::new(&plan.below)?;
     let bars = Bars::new(plan.size.0);
-    let mut bench = Bench { plan, cancel, say, scratch, bars, rows: Vec::new(), sent: 0 };
+    let (rows, latency, wire, devices) = (Vec::new(), None, None, None);
+    let mut bench = Bench { plan, cancel, say, scratch, bars, rows, latency, wire, devices, sent: 0 };
     match &plan.place {
         Place::Start { peers } => bench.on_started(*peers)?,
         Place::Joined(joined) => bench.on_joined(joined)?,
     }
-    let Bench { bars, rows, sent, .. } = bench;
+    let Bench { bars, rows, latency, wire, devices, sent, .. } = bench;
     let left = if matches!(plan.place, Place::Joined(_)) { sent } else { 0 };
-    Ok(Report::new(plan, bars, rows, left))
+    Ok(Report { latency, wire, devices, left, ..Report::new(plan, bars, rows) })
 }
 
 impl Bench<'_> {
@@ -171,20 +201,26 @@ impl Bench<'_> {
         check_room(&self.plan.below, self.plan.room(&redundancy), true)?;
         let last = redundancy.len().saturating_sub(1);
         for (number, redundancy) in redundancy.into_iter().enumerate() {
-            let (large, small) = self.parts(number == last);
-            if !large && !small {
+            if !self.plan.at(number == last).iter().any(|part| self.plan.has(*part)) {
                 continue;
             }
             let peers = peers.unwrap_or(redundancy.n());
-            let wanted = Wanted { programs: &programs, below: self.scratch.path(), peers, redundancy, mtu: None };
+            let wanted = Wanted { programs: &programs, below: self.scratch.path(), peers, redundancy };
             let cluster = Cluster::start(&wanted, self.cancel, self.say)?;
             let target = Target::started(programs.shoal.clone(), cluster, self.cancel)?;
             self.on(&target, redundancy, number == last)?;
+        }
+        if self.plan.has(Part::Devices) {
+            self.devices(&programs)?;
         }
         Ok(())
     }
 
     fn on_joined(&mut self, joined: &Joined) -> Result<(), BenchError> {
+        if self.plan.has(Part::Devices) {
+            let what = "many devices are measured only in a cluster that is started for it: add --start".to_owned();
+            return Err(BenchError::Nonsense { what });
+        }
         check_room(&self.plan.below, self.plan.room(&self.plan.redundancy), false)?;
         let target = Target::joined(self.plan.shoal.clone(), joined, servers(&joined.server_ids)?, self.cancel)?;
         let redundancy = match self.plan.redundancy.as_slice() {
@@ -198,19 +234,21 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Whether large files are measured at a redundancy, and small ones: they only at the last.
-    fn parts(&self, last: bool) -> (bool, bool) {
-        let large = self.plan.has(Part::Put) || self.plan.has(Part::Get) || (last && self.plan.has(Part::Again));
-        (large, last && self.plan.has(Part::Small))
-    }
-
     fn on(&mut self, target: &Target, redundancy: Redundancy, last: bool) -> Result<(), BenchError> {
-        let (large, small) = self.parts(last);
-        if large {
+        let parts = self.plan.at(last);
+        let has = |part| parts.contains(&part) && self.plan.has(part);
+        let (small, latency, wire) = (has(Part::Small), has(Part::Latency), has(Part::Wire));
+        if has(Part::Put) || has(Part::Get) || has(Part::Again) {
             self.large(target, redundancy, last)?;
         }
         if small {
             self.small(target, redundancy)?;
+        }
+        if latency {
+            self.latency(target, redundancy)?;
+        }
+        if wire {
+            self.wire(target)?;
         }
         go_on(self.cancel)
     }
@@ -260,6 +298,9 @@ mod tests {
             size: ByteSize(size),
             small: 10_000,
             times: 3,
+            gets: 1,
+            devices: 1,
+            seconds: 1,
             redundancy: Vec::new(),
         };
         let room = |size, only: &[Part]| plan(size, only).room(&[Redundancy::DEFAULT]);

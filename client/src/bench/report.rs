@@ -4,8 +4,11 @@ use common::time::Clock;
 use serde_json::{Map, Value, json};
 
 use super::bars::Bars;
+use super::devices::Devices;
+use super::latency::Latency;
 use super::machine::Machine;
 use super::measured::{Bar, Row, Work, per_gib};
+use super::wire::WireCost;
 use super::{Place, Plan};
 
 /// All that was found.
@@ -17,6 +20,9 @@ pub struct Report {
     pub settings: Value,
     pub bars: Bars,
     pub rows: Vec<Row>,
+    pub latency: Option<Latency>,
+    pub wire: Option<WireCost>,
+    pub devices: Option<Devices>,
     /// Bytes of shards that a cluster of the user's keeps in its history.
     pub left: u64,
 }
@@ -33,7 +39,7 @@ pub struct Ratios {
 }
 
 impl Report {
-    pub(super) fn new(plan: &Plan, bars: Bars, rows: Vec<Row>, left: u64) -> Self {
+    pub(super) fn new(plan: &Plan, bars: Bars, rows: Vec<Row>) -> Self {
         let date = Clock::System.now().to_string();
         let settings = json!({
             "cluster": match &plan.place { Place::Start { .. } => "started", Place::Joined(_) => "joined" },
@@ -41,7 +47,7 @@ impl Report {
             "small": plan.small,
             "times": plan.times,
         });
-        Self { machine: Machine::this(), date, settings, bars, rows, left }
+        Self { machine: Machine::this(), date, settings, bars, rows, latency: None, wire: None, devices: None, left: 0 }
     }
 
     /// How a row compares.
@@ -57,7 +63,7 @@ impl Report {
         }
     }
 
-    /// One object a line: the machine, each bar, each row.
+    /// One object a line: the machine, each bar, each row, and what else was found.
     #[must_use]
     pub fn objects(&self) -> Vec<Value> {
         let mut objects = vec![json!({
@@ -70,6 +76,9 @@ impl Report {
         })];
         objects.extend(self.bars.all().into_iter().filter(|bar| !bar.samples.is_empty()).map(bar_object));
         objects.extend(self.rows.iter().map(|row| self.row_object(row)));
+        objects.extend(self.latency.iter().map(Latency::object));
+        objects.extend(self.wire.iter().map(WireCost::object));
+        objects.extend(self.devices.iter().map(Devices::object));
         objects
     }
 
@@ -155,6 +164,9 @@ mod tests {
             size: ByteSize::gib(1),
             small: 1,
             times: 1,
+            gets: 1,
+            devices: 1,
+            seconds: 1,
             redundancy: Vec::new(),
         };
         let mut bars = Bars::new(1 << 30);
@@ -164,7 +176,7 @@ mod tests {
         let mut row = Row::new(Work::Put, Redundancy::DEFAULT, 1 << 30, 1);
         let sample = Sample { seconds: 4.0, client_cpu: 3.0, ..Sample::default() };
         row.samples.push(sample);
-        Report::new(&plan, bars, vec![row], 0)
+        Report::new(&plan, bars, vec![row])
     }
 
     #[test]

@@ -100,9 +100,22 @@ impl Target {
 
     /// Runs a command as a process of its own, and what it cost everybody; and how many bytes of shards it sent.
     pub(super) fn measure(&self, arguments: &[&str], cancel: &Cancel) -> Result<(Sample, u64), BenchError> {
+        self.measure_with(&[], arguments, cancel)
+    }
+
+    /// The same with something in its environment.
+    pub(super) fn measure_with(
+        &self,
+        environment: &[(&str, &str)],
+        arguments: &[&str],
+        cancel: &Cancel,
+    ) -> Result<(Sample, u64), BenchError> {
         self.servers.forget_peaks();
         let before = self.servers.spent();
-        let done = self.ask(&[&["--json"], arguments].concat(), cancel)?;
+        let mut command = self.command(&[&["--json"], arguments].concat());
+        command.envs(environment.iter().copied());
+        let what = format!("shoal {}", arguments.first().copied().unwrap_or_default());
+        let done = run(&what, command, cancel)?.or_failed(&what)?;
         let (wire, sent) = told(&done.stdout);
         let sample = Sample {
             seconds: done.seconds,

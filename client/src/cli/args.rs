@@ -303,7 +303,7 @@ pub struct Bench {
     #[arg(long, value_name = "PATH", default_value = "/", conflicts_with = "start")]
     pub at: OsString,
 
-    /// Only these, with commas between them [default: all]
+    /// Only these, with commas between them [default: all; devices only with --start]
     #[arg(long, value_name = "WHAT", value_delimiter = ',')]
     pub only: Vec<BenchPart>,
 
@@ -318,6 +318,18 @@ pub struct Bench {
     /// How often each is measured; medians are shown
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub times: u32,
+
+    /// How often a single small file is fetched, for the latency
+    #[arg(long, value_name = "N", default_value_t = 3_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub gets: u32,
+
+    /// How many devices connect to one directory
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=11_000))]
+    pub devices: u32,
+
+    /// How long the devices ask: once at their own pace, and once as fast as they can
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=600))]
+    pub seconds: u32,
 
     /// k/n, several with commas between them [default: the cluster's; 1/1,1/3 with --start]
     #[arg(long, value_name = "K/N", value_delimiter = ',')]
@@ -339,6 +351,12 @@ pub enum BenchPart {
     Again,
     /// Many files of 4 KiB, up and down
     Small,
+    /// One file of 4 KiB at a time, with the connections up
+    Latency,
+    /// Bytes beyond the content, in packets for any network
+    Wire,
+    /// Many devices at one directory
+    Devices,
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ use super::context::Context;
 use super::exit::Exit;
 use super::output::{Output, table};
 use super::progress::Visible;
+use crate::bench::devices::Phase;
+use crate::bench::latency::Latency;
 use crate::bench::measured::{Bar, Row, Work};
 use crate::bench::report::Report;
 use crate::bench::{BenchError, Joined, Part, Place, Plan, Say, run as measure};
@@ -46,8 +48,10 @@ fn plan(context: &Context, args: Bench) -> anyhow::Result<Plan> {
         let directory = context.global.directory.clone();
         Place::Joined(Joined { home: context.home()?, directory, at, server_ids: args.server_id })
     };
-    let only: BTreeSet<Part> =
-        if args.only.is_empty() { Part::ALL.into() } else { args.only.into_iter().map(part).collect() };
+    let mut only: BTreeSet<Part> = args.only.iter().copied().map(part).collect();
+    if only.is_empty() {
+        only = Part::ALL.into_iter().filter(|part| args.start || *part != Part::Devices).collect();
+    }
     if args.size.0 == 0 {
         return Err(BenchError::Nonsense { what: "--size 0 leaves nothing to measure".to_owned() }.into());
     }
@@ -59,6 +63,9 @@ fn plan(context: &Context, args: Bench) -> anyhow::Result<Plan> {
         size: args.size,
         small: args.small as usize,
         times: args.times,
+        gets: args.gets as usize,
+        devices: args.devices as usize,
+        seconds: args.seconds.into(),
         redundancy: args.redundancy,
     })
 }
@@ -69,6 +76,9 @@ fn part(typed: BenchPart) -> Part {
         BenchPart::Get => Part::Get,
         BenchPart::Again => Part::Again,
         BenchPart::Small => Part::Small,
+        BenchPart::Latency => Part::Latency,
+        BenchPart::Wire => Part::Wire,
+        BenchPart::Devices => Part::Devices,
     }
 }
 
@@ -124,7 +134,49 @@ fn show(output: &mut Output, report: &Report) -> std::io::Result<()> {
     if !small.is_empty() {
         show_small(output, &small)?;
     }
+    for line in singles(report) {
+        output.line(line)?;
+    }
     Ok(())
+}
+
+/// What is no row of a table.
+fn singles(report: &Report) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(Latency { gets, p50, p99, worst, look_up_p50, client_cpu, servers_cpu }) = report.latency {
+        lines.push(format!("\nOne file of 4 KiB at a time, {gets} times, with the library in this process"));
+        let (servers, all) = (figure(servers_cpu, 2), "from its path to its content");
+        lines.push(format!("  {all}: p50 {p50:.2} ms, p99 {p99:.2} ms, slowest {worst:.1} ms"));
+        lines.push(format!(
+            "  of that the look-up: p50 {look_up_p50:.2} ms; CPU: client {client_cpu:.2} ms, servers {servers} ms"
+        ));
+    }
+    if let Some(cost) = report.wire {
+        lines.push("\nSent and received beyond the file, one copy, in packets of at most 1,452 bytes".to_owned());
+        for (way, wire) in [("put", cost.put), ("get", cost.get)] {
+            let (payloads, all) = (percent(cost.beyond(&wire)), percent(cost.beyond_with_headers(&wire)));
+            lines.push(format!("  {way} {payloads} in UDP payloads, {all} with headers of UDP and IPv4"));
+        }
+    }
+    if let Some(devices) = report.devices {
+        lines.push(format!("\n{} devices at one directory", devices.count));
+        for (what, rate) in [("joined", devices.joins), ("handshakes", devices.handshakes)] {
+            let (per_second, per_core) = (rate.per_second, rate.per_core);
+            lines.push(format!("  {what}: {per_second:.0}/s; {per_core:.0}/s for each core of the directory"));
+        }
+        let ([connected, used], [_, _, now]) = (devices.bytes_each().map(|bytes| bytes >> 10), devices.memory);
+        let now = ByteSize(now);
+        lines.push(format!(
+            "  memory of the directory: {connected} KiB a connection, {used} KiB when used; {now} in all"
+        ));
+        for (what, phase) in [("once a second each", devices.paced), ("as fast as answered", devices.flat_out)] {
+            let Phase { per_second, p50_ms, p99_ms, cores } = phase;
+            lines.push(format!(
+                "  {what}: {per_second:.0} requests/s, p50 {p50_ms:.2} ms, p99 {p99_ms:.2} ms, {cores:.2} cores of the directory"
+            ));
+        }
+    }
+    lines
 }
 
 fn show_large(output: &mut Output, report: &Report, rows: &[&Row]) -> std::io::Result<()> {
