@@ -5,9 +5,9 @@ use std::fmt::Write as _;
 
 use serde::Deserialize;
 
-/// How much more than recorded is still taken: per cent. The counts of one binary differ by less than 0.1; a compiler or a dependency
-/// that moves a little is let through, a copy or a hash too many is not.
-pub(crate) const MARGIN: u32 = 3;
+/// How much more than recorded is still taken: per cent. The counts of one binary differ by less than 0.1, but a change elsewhere can
+/// move how the compiler inlines by 2 or 3. A copy or a hash too many is more.
+pub(crate) const MARGIN: u32 = 5;
 
 const HEAD: &str = "\
 # Instructions that each room takes for a fixed amount of work (tests/instructions/rooms.rs), counted by callgrind.
@@ -154,11 +154,11 @@ mod tests {
         type Case = (&'static str, &'static [(&'static str, u64)], bool, &'static str);
         let cases: [Case; 8] = [
             ("the same", &[("cut", 1_000_000), ("seal", 500)], false, ""),
-            ("at the margin", &[("cut", 1_030_000), ("seal", 515)], false, ""),
-            ("over it", &[("cut", 1_030_001), ("seal", 500)], true, "WORSE"),
-            ("a small one over it", &[("cut", 1_000_000), ("seal", 516)], true, "WORSE"),
-            ("better within the margin", &[("cut", 970_000), ("seal", 500)], false, ""),
-            ("better", &[("cut", 969_999), ("seal", 500)], false, "RECORD=1"),
+            ("at the margin", &[("cut", 1_050_000), ("seal", 525)], false, ""),
+            ("over it", &[("cut", 1_050_001), ("seal", 500)], true, "WORSE"),
+            ("a small one over it", &[("cut", 1_000_000), ("seal", 526)], true, "WORSE"),
+            ("better within the margin", &[("cut", 950_000), ("seal", 500)], false, ""),
+            ("better", &[("cut", 949_999), ("seal", 500)], false, "RECORD=1"),
             ("new", &[("cut", 1_000_000), ("seal", 500), ("open", 1)], true, "NOT RECORDED"),
             ("gone", &[("cut", 1_000_000)], true, "NOT COUNTED"),
         ];

@@ -160,11 +160,7 @@ fn publication(keys: &Keys, names: &[Name], extents: &[Extent]) -> Publish {
         }
     };
     let files: Vec<_> = names.iter().zip(extents).enumerate().map(file).collect();
-    Publish { request: RequestId([1; 16]), upload: version_of_upload(), files: files.try_into().unwrap(), done: true }
-}
-
-fn version_of_upload() -> VersionId {
-    VersionId([3; 16])
+    Publish { request: RequestId([1; 16]), upload: VersionId([3; 16]), files: files.try_into().unwrap(), done: true }
 }
 
 /// A sealed chunk becomes shards and is joined again.
