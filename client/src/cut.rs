@@ -1,4 +1,4 @@
-//! Cut: a stream into chunks by content, so that an insertion changes the chunks around it and no others.
+//! Cut: a stream into named chunks by content, so that an insertion changes the chunks around it and no others.
 //!
 //! FastCDC (v2020, normalisation level 1; Xia et al., 2020) with a gear table altered by the account's cut key, so that the
 //! lengths of chunks do not tell a known file to whoever sees only ciphertext. The key alters the table by XOR, which hides
@@ -7,8 +7,9 @@
 //! Guarantees: the same content has the same cuts, however the reader hands it out; a chunk is 1 byte to 8 MiB and, but for the
 //! last, at least 1 MiB; memory is one buffer and what the caller holds.
 //!
-//! Sketch: 0.3 ns a byte. The scan resumes where the last read ended, so bytes are read straight into the buffer that is sealed
-//! and sent; what is copied is what was read beyond a cut, below 256 KiB of about 2 MiB. It blocks: run it on a thread.
+//! Sketch: 0.3 ns a byte, and 0.16 for the digest. The scan resumes where the last read ended, so bytes are read straight into the
+//! buffer that is sealed and sent, and are scanned and hashed while they are in the core's cache; what is copied is what was read
+//! beyond a cut, below 256 KiB of about 2 MiB. It blocks: run it on a thread.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -16,7 +17,7 @@ use common::limits::CHUNK_BYTES;
 use fastcdc::v2020::{Normalization, get_gear_with_seed, select_masks};
 
 use crate::keys::Keys;
-use crate::seal::{Buffer, Pool};
+use crate::seal::{Buffer, HOT_BYTES, Plain, Pool};
 
 /// Lengths of chunks. All are even: the scan goes by pairs of bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,6 +78,9 @@ pub struct Cutter<'a, R> {
     pool: Pool,
     current: Buffer,
     scan: Scan,
+    /// The digest of the first bytes of the current buffer, and how many those are: none beyond a cut.
+    hasher: blake3::Hasher,
+    hashed: usize,
     ended: bool,
 }
 
@@ -91,7 +95,8 @@ impl<'a, R: Read> Cutter<'a, R> {
     #[must_use]
     pub fn new(reader: R, gear: &'a Gear, pool: Pool) -> Self {
         let current = pool.take();
-        Self { reader, gear, pool, current, scan: Scan::new(gear), ended: false }
+        let (scan, hasher) = (Scan::new(gear), blake3::Hasher::new());
+        Self { reader, gear, pool, current, scan, hasher, hashed: 0, ended: false }
     }
 
     /// Gives the reader back.
@@ -111,23 +116,37 @@ impl<'a, R: Read> Cutter<'a, R> {
         Ok(())
     }
 
+    /// Brings the digest to the first `len` bytes.
+    fn hash(&mut self, len: usize) {
+        self.hasher.update(self.current.get(self.hashed..len).unwrap_or_default());
+        self.hashed = self.hashed.max(len);
+    }
+
     /// The first `len` bytes of the current buffer; what is behind them begins the next one.
-    fn take(&mut self, len: usize) -> Buffer {
+    fn take(&mut self, len: usize) -> Plain {
+        self.hash(len);
         let mut rest = self.pool.take();
         self.current.split_into(len, &mut rest);
         self.scan = Scan::new(self.gear);
-        std::mem::replace(&mut self.current, rest)
+        let plain = Plain::hashed(std::mem::replace(&mut self.current, rest), &self.hasher);
+        self.hasher.reset();
+        self.hashed = 0;
+        plain
     }
 }
 
 impl<R: Read> Iterator for Cutter<'_, R> {
-    type Item = io::Result<Buffer>;
+    type Item = io::Result<Plain>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(len) = self.scan.next_cut(self.gear, &self.current) {
                 return Some(Ok(self.take(len)));
             }
+            // There is no cut before the place where the scan stands, nor within the least length. In whole steps of a power of
+            // two, since BLAKE3 hashes many blocks at a time only where they are whole branches of its tree.
+            let certain = self.scan.at.min(self.current.len());
+            self.hash(certain - certain % HOT_BYTES);
             if self.ended {
                 let len = self.current.len();
                 return (len > 0).then(|| Ok(self.take(len)));
@@ -135,6 +154,7 @@ impl<R: Read> Iterator for Cutter<'_, R> {
             if let Err(error) = self.read_more() {
                 self.ended = true;
                 self.current = Buffer::from(Vec::new());
+                self.hashed = 0;
                 return Some(Err(error));
             }
         }
@@ -173,6 +193,7 @@ impl Scan {
 mod tests {
     use super::*;
     use crate::keys::MasterKey;
+    use crate::seal::Digest;
     use fastcdc::v2020::FastCDC;
     use proptest::prelude::*;
 
@@ -201,7 +222,12 @@ mod tests {
     }
 
     fn cuts(gear: &Gear, reader: impl Read) -> Vec<Vec<u8>> {
-        Cutter::new(reader, gear, Pool::new(2)).map(|chunk| chunk.unwrap().to_vec()).collect()
+        let chunks = Cutter::new(reader, gear, Pool::new(2)).map(|chunk| {
+            let chunk = chunk.unwrap();
+            assert_eq!(chunk.digest(), Digest::of(chunk.content()));
+            chunk.content().to_vec()
+        });
+        chunks.collect()
     }
 
     #[test]

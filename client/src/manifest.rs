@@ -10,7 +10,9 @@ mod page;
 mod read;
 mod write;
 
-use bytes::BytesMut;
+use std::ops::DerefMut;
+
+use bytes::Bytes;
 use common::id::ChunkId;
 use common::limits::CHUNK_BYTES;
 use serde::{Deserialize, Serialize};
@@ -66,7 +68,10 @@ impl Extent {
     ///
     /// # Errors
     /// When they are not the content that the extent stands for.
-    pub fn open(&self, sealed: BytesMut) -> Result<Verified, IntegrityError> {
+    pub fn open<B>(&self, sealed: B) -> Result<Verified, IntegrityError>
+    where
+        B: DerefMut<Target = [u8]> + Into<Bytes>,
+    {
         if u32::try_from(sealed.len()) != Ok(self.len) {
             return Err(IntegrityError::Length { wanted: self.len, found: sealed.len() });
         }

@@ -18,9 +18,10 @@ use common::transport::{CallError, Link};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use super::manifest::Run;
 use super::{Down, DownError};
 use crate::manifest::Extent;
-use crate::seal::{IntegrityError, Verified};
+use crate::seal::{Buffer, IntegrityError, Verified};
 
 /// A holder that has not delivered by then is raced by the next one.
 const HEDGE: Duration = Duration::from_secs(1);
@@ -78,9 +79,10 @@ impl Drop for Loaded {
     }
 }
 
-/// Fetches and opens one extent.
-pub(super) async fn extent(down: &Down, placement: &Placement, extent: &Extent) -> Result<Verified, DownError> {
-    let mut fetching = Fetching { down, placement, extent, why: Vec::new(), lied: None, waiting: Vec::new() };
+/// Fetches and opens one run. It lies in memory as it will in the file, modulo blocks.
+pub(super) async fn extent(down: &Down, run: &Run) -> Result<Verified, DownError> {
+    let (placement, extent, at) = (&*run.placement, &run.located.extent, run.located.offset);
+    let mut fetching = Fetching { down, placement, extent, at, why: Vec::new(), lied: None, waiting: Vec::new() };
     let mut have = 0;
     for round in 0..=ROUNDS.len() {
         if let Some(pause) = round.checked_sub(1).and_then(|last| ROUNDS.get(last)) {
@@ -112,7 +114,8 @@ pub(super) async fn range(down: &Down, placement: &Placement, offset: u32, len: 
     for shard in holders(down, placement) {
         let Ok(link) = down.session.peer(shard.peer) else { continue };
         let loaded = down.load.add(shard.peer);
-        let got = tokio::time::timeout(HEDGE * 5, read(link, shard, offset, len, loaded)).await;
+        let room = BytesMut::with_capacity(len as usize);
+        let got = tokio::time::timeout(HEDGE * 5, read(link, shard, offset, len, room, loaded)).await;
         match got {
             Ok((_, Ok(bytes))) => return Some(bytes),
             Ok((_, Err(_))) => {}
@@ -149,13 +152,15 @@ struct Fetching<'a> {
     down: &'a Down,
     placement: &'a Placement,
     extent: &'a Extent,
+    /// Where the run begins in the file.
+    at: u64,
     why: Vec<String>,
     lied: Option<IntegrityError>,
     /// Whom an answer is awaited from.
     waiting: Vec<PeerId>,
 }
 
-type Attempts = JoinSet<(ShardAt, Result<BytesMut, CallError>)>;
+type Attempts = JoinSet<(ShardAt, Result<Buffer, CallError>)>;
 
 impl Fetching<'_> {
     /// From one copy. `Err` with the number of good shards when none could be had.
@@ -203,8 +208,8 @@ impl Fetching<'_> {
                     Err(error) => self.failed(&shard, &error),
                 }
             }
-            let (extent, given) = (self.extent.clone(), shards.clone());
-            match self.down.on_a_core(move || join_and_open(&given, redundancy, sealed_len, &extent)).await? {
+            let (extent, given, room) = (self.extent.clone(), shards.clone(), self.down.pool.take_for(self.at));
+            match self.down.on_a_core(move || join_and_open(&given, redundancy, sealed_len, &extent, room)).await? {
                 Ok(verified) => return Ok(Ok(verified)),
                 Err((lie, liars)) => {
                     for (shard, _) in shards.extract_if(.., |(shard, _)| liars.contains(&shard.index)) {
@@ -235,7 +240,8 @@ impl Fetching<'_> {
                 continue;
             };
             let loaded = self.down.load.add(shard.peer);
-            attempts.spawn(read(link, shard, offset, len, loaded));
+            let room = self.down.pool.take_for(self.at);
+            attempts.spawn(read(link, shard, offset, len, room, loaded));
             self.waiting.push(shard.peer);
             return true;
         }
@@ -249,7 +255,7 @@ impl Fetching<'_> {
         left: &mut impl Iterator<Item = ShardAt>,
         offset: u32,
         len: u32,
-    ) -> Result<Option<(ShardAt, Result<BytesMut, CallError>)>, DownError> {
+    ) -> Result<Option<(ShardAt, Result<Buffer, CallError>)>, DownError> {
         let done = match tokio::time::timeout(HEDGE, attempts.join_next()).await {
             Ok(done) => done,
             Err(_) => {
@@ -284,12 +290,13 @@ fn join_and_open(
     redundancy: common::redundancy::Redundancy,
     sealed_len: usize,
     extent: &Extent,
+    mut room: Buffer,
 ) -> Result<Verified, (IntegrityError, Vec<u8>)> {
     let given: Vec<(u8, Bytes)> = shards.iter().map(|(shard, bytes)| (shard.index, bytes.clone())).collect();
     let from = extent.offset as usize;
     let opened = erasure::join(&given, redundancy, sealed_len).ok().and_then(|chunk| {
-        let run = chunk.get(from..from + extent.len as usize)?;
-        Some(extent.open(BytesMut::from(run)))
+        room.append(chunk.get(from..from + extent.len as usize)?);
+        Some(extent.open(room))
     });
     let lie = match opened {
         Some(Ok(verified)) => return Ok(verified),
@@ -300,26 +307,46 @@ fn join_and_open(
     Err((lie, liars.map(|(shard, _)| shard.index).collect()))
 }
 
+/// What arriving bytes are collected in.
+trait Room {
+    /// Takes no more than there is room for, and tells how much that was.
+    fn take(&mut self, bytes: &[u8]) -> usize;
+}
+
+impl Room for Buffer {
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        self.append(bytes)
+    }
+}
+
+impl Room for BytesMut {
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        self.extend_from_slice(bytes);
+        bytes.len()
+    }
+}
+
 /// Reads a range of a shard into one buffer. More than was asked for is refused; fewer bytes fail when they are opened.
-async fn read(
+async fn read<R: Room>(
     link: Link,
     shard: ShardAt,
     offset: u32,
     len: u32,
+    mut room: R,
     _loaded: Loaded,
-) -> (ShardAt, Result<BytesMut, CallError>) {
+) -> (ShardAt, Result<R, CallError>) {
     let request = GetShard { account: None, address: shard.address, offset, len };
     let work = async {
         let (_, mut body) = link.call_once(&request, Vec::new(), PATIENCE).await?;
         let max = len as usize;
-        let mut bytes = BytesMut::with_capacity(max);
+        let mut left = max;
         while let Some(piece) = body.chunk().await? {
-            if bytes.len() + piece.len() > max {
+            left = left.checked_sub(piece.len()).ok_or(CallError::BodyTooLong { max })?;
+            if room.take(&piece) < piece.len() {
                 return Err(CallError::BodyTooLong { max });
             }
-            bytes.extend_from_slice(&piece);
         }
-        Ok(bytes)
+        Ok(room)
     };
     let limit = CallError::TimedOut { what: "reading a shard", after: PATIENCE };
     let result = tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(limit));

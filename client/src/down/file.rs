@@ -127,7 +127,7 @@ async fn start_next(
     let Some(run) = walk.next().await? else { return Ok(None) };
     let permit = permit(down).await?;
     let down = Arc::clone(down);
-    let task = tokio::spawn(async move { fetch::extent(&down, &run.placement, &run.located.extent).await });
+    let task = tokio::spawn(async move { fetch::extent(&down, &run).await });
     Ok(Some((Fetched(task), permit)))
 }
 
@@ -165,7 +165,7 @@ pub async fn read_range(
         if ends <= from {
             continue;
         }
-        let verified = fetch::extent(&down, &run.placement, &run.located.extent).await?;
+        let verified = fetch::extent(&down, &run).await?;
         let start = usize::try_from(from.saturating_sub(begins)).unwrap_or(usize::MAX);
         let end = usize::try_from(until.min(ends) - begins).unwrap_or(usize::MAX);
         bytes.extend_from_slice(verified.bytes().get(start..end).unwrap_or_default());

@@ -28,6 +28,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::local::LocalError;
 use crate::local::write::{Download, Durability};
+use crate::seal::Pool;
 use crate::session::Session;
 use crate::transfer::{FileError, GetDone, GetJob, GetOptions, GetReport, Target};
 
@@ -54,6 +55,8 @@ struct Down {
     /// A permit for each core that opens.
     cores: Semaphore,
     load: fetch::Load,
+    /// Where runs are collected in.
+    pool: Pool,
     report: Mutex<GetReport>,
     /// File systems with files that are synced at the end, by a folder on each; and the last folder looked at.
     unsynced: Mutex<(HashMap<u64, File>, PathBuf)>,
@@ -68,6 +71,7 @@ impl Down {
             in_flight: Arc::new(Semaphore::new(RUNS_IN_FLIGHT)),
             cores: Semaphore::new(cores),
             load: fetch::Load::default(),
+            pool: Pool::new(RUNS_IN_FLIGHT),
             report: Mutex::default(),
             unsynced: Mutex::default(),
         })

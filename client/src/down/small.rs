@@ -179,7 +179,7 @@ fn write(down: &Down, job: GetJob, content: &[u8]) -> Result<GetDone, DownError>
 async fn one_by_one(down: &Arc<Down>, files: Vec<Wanted>) -> Result<(), DownError> {
     for Wanted { job, run } in files {
         let shown = job.shown.clone();
-        let result = match fetch::extent(down, &run.placement, &run.located.extent).await {
+        let result = match fetch::extent(down, &run).await {
             Ok(verified) => {
                 let down = Arc::clone(down);
                 let written = spawn_blocking(move || write(&down, job, verified.bytes())).await;

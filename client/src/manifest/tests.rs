@@ -1,5 +1,6 @@
 //! Tests of pages, their writer and their readers.
 
+use bytes::BytesMut;
 use common::bounded::BoundedVec;
 use common::id::{AccountId, VersionId};
 use common::limits::{EXTENTS_PER_PAGE, SEALED_PAGE_BYTES};

@@ -1,7 +1,8 @@
 //! Buffer: owned bytes of one chunk, from a bounded pool, so that reading, sealing and sending share one allocation.
 //!
 //! A dropped buffer goes back to its pool, also after it was frozen into [`Bytes`] and the last clone of those is gone. Fresh
-//! pages cost about as much as hashing them, so reuse pays.
+//! pages cost about as much as hashing them, so reuse pays. A buffer can begin where its content will begin within a block of a
+//! file, so that whole blocks of it can be written directly.
 //!
 //! Non-goals: bounding how many buffers are out at once; that is for whoever passes them on (semaphores, bounded channels).
 
@@ -11,6 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use common::limits::CHUNK_BYTES;
+
+/// What direct writes to a file are aligned to: the largest sector size in use.
+pub(crate) const BLOCK: usize = 4_096;
 
 /// Free buffers of [`CHUNK_BYTES`] each, at most `keep` of them.
 #[derive(Clone)]
@@ -33,8 +37,19 @@ impl Pool {
     pub fn take(&self) -> Buffer {
         let free = self.0.buffers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // Zeroed memory comes from the system untouched: only what is used becomes resident.
-        let bytes = free.unwrap_or_else(|| vec![0; CHUNK_BYTES]);
-        Buffer { bytes, len: 0, home: Some(Arc::clone(&self.0)) }
+        let bytes = free.unwrap_or_else(|| vec![0; CHUNK_BYTES + 2 * BLOCK]);
+        Buffer { bytes, start: 0, len: 0, home: Some(Arc::clone(&self.0)) }
+    }
+
+    /// An empty buffer with room for a chunk whose first byte belongs at this offset of a file: its address and the offset are
+    /// equal modulo [`BLOCK`].
+    pub(crate) fn take_for(&self, offset: u64) -> Buffer {
+        let mut buffer = self.take();
+        // `align_offset` may decline to answer; then the content is copied before it is written.
+        let to_block = Some(buffer.bytes.as_ptr().align_offset(BLOCK)).filter(|to_block| *to_block < BLOCK);
+        let within = usize::try_from(offset % BLOCK as u64).unwrap_or(0);
+        buffer.start = to_block.unwrap_or(0) + within;
+        buffer
     }
 }
 
@@ -47,6 +62,8 @@ impl fmt::Debug for Pool {
 /// Owned bytes of at most one chunk.
 pub struct Buffer {
     bytes: Vec<u8>,
+    /// Where the content begins.
+    start: usize,
     len: usize,
     home: Option<Arc<Free>>,
 }
@@ -54,12 +71,13 @@ pub struct Buffer {
 impl Buffer {
     /// The room behind what is filled. Its content is of no meaning.
     pub fn room(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(self.len..).unwrap_or_default()
+        let end = self.bytes.len().min(self.start + CHUNK_BYTES);
+        self.bytes.get_mut(self.start + self.len..end).unwrap_or_default()
     }
 
     /// Counts `count` more bytes of the room as filled, as far as there is room.
     pub fn fill(&mut self, count: usize) {
-        self.len = self.len.saturating_add(count).min(self.bytes.len());
+        self.len += count.min(self.room().len());
     }
 
     /// Appends as much as there is room for, and tells how much.
@@ -87,22 +105,28 @@ impl Buffer {
     }
 }
 
+impl From<Buffer> for Bytes {
+    fn from(buffer: Buffer) -> Self {
+        buffer.freeze()
+    }
+}
+
 impl From<Vec<u8>> for Buffer {
     fn from(bytes: Vec<u8>) -> Self {
-        Self { len: bytes.len(), bytes, home: None }
+        Self { start: 0, len: bytes.len(), bytes, home: None }
     }
 }
 
 impl Deref for Buffer {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        self.bytes.get(..self.len).unwrap_or_default()
+        self.bytes.get(self.start..self.start + self.len).unwrap_or_default()
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [u8] {
-        self.bytes.get_mut(..self.len).unwrap_or_default()
+        self.bytes.get_mut(self.start..self.start + self.len).unwrap_or_default()
     }
 }
 
@@ -146,6 +170,17 @@ mod tests {
         drop(two);
         assert_eq!(free(), 1);
         assert!(pool.take().is_empty());
+    }
+
+    #[test]
+    fn a_buffer_begins_where_its_content_does_within_a_block() {
+        let pool = Pool::new(1);
+        for offset in [0, 1, 4_095, 4_096, 1_000_001, u64::MAX] {
+            let mut buffer = pool.take_for(offset);
+            assert_eq!(buffer.append(&vec![7; CHUNK_BYTES + 9]), CHUNK_BYTES);
+            assert_eq!(buffer.as_ptr() as u64 % BLOCK as u64, offset % BLOCK as u64);
+            assert_eq!((buffer.len(), buffer.room().len()), (CHUNK_BYTES, 0));
+        }
     }
 
     #[test]

@@ -137,10 +137,10 @@ fn read(up: &Up, runtime: &Handle, source: Source, cuts: &mpsc::Sender<Cut>) -> 
     let mut cutter = Cutter::new(super::open(source)?, &up.gear, up.pool.clone());
     loop {
         let Ok(permit) = runtime.block_on(Arc::clone(&up.in_flight).acquire_owned()) else { return Ok(()) };
-        let Some(buffer) = cutter.next() else { break };
-        let buffer = buffer.map_err(|error| UpError::Read(Arc::new(error)))?;
-        up.progress().read(buffer.len() as u64);
-        if cuts.blocking_send(Cut { plain: Plain::new(buffer), permit }).is_err() {
+        let Some(plain) = cutter.next() else { break };
+        let plain = plain.map_err(|error| UpError::Read(Arc::new(error)))?;
+        up.progress().read(plain.len() as u64);
+        if cuts.blocking_send(Cut { plain, permit }).is_err() {
             return Ok(());
         }
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use common::grant::SignedGrant;
 use common::id::{ChunkId, RequestId, VersionId};
@@ -10,12 +11,15 @@ use common::proto::directory::{Ask, Begin, Extend, NewChunk, NewPage, PutPages, 
 use common::proto::parts::SealedKey;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
 
 use super::publish::Publisher;
-use super::{Up, UpError};
+use super::{CHUNKS_IN_FLIGHT, Up, UpError};
 
 /// What an upload of unknown length is granted at first, and each time it has used that up.
 const GRANT_STEP_BYTES: u64 = 4 << 30;
+/// How long a registration waits for others while chunks are under way: short beside what sending a few chunks takes.
+const LINGER: Duration = Duration::from_millis(30);
 /// Beyond what is known to be needed: replaced shards, padding.
 const GRANT_SLACK_BYTES: u64 = 64 << 20;
 
@@ -131,7 +135,8 @@ impl Up {
     }
 }
 
-/// Takes what has come, up to a request's worth, while the last request was under way.
+/// Takes what has come, up to a request's worth, while the last request was under way; and, while more chunks are being sent, what
+/// comes within [`LINGER`]. Each request is a commit at the directory with a sync of its own.
 async fn register_all(
     up: Arc<Up>,
     version: VersionId,
@@ -139,6 +144,14 @@ async fn register_all(
 ) {
     let mut batch = Vec::with_capacity(REGISTER_CHUNKS);
     while queue.recv_many(&mut batch, REGISTER_CHUNKS).await > 0 {
+        let until = Instant::now() + LINGER;
+        while batch.len() < REGISTER_CHUNKS && up.in_flight.available_permits() < CHUNKS_IN_FLIGHT {
+            let room = REGISTER_CHUNKS - batch.len();
+            match timeout_at(until, queue.recv_many(&mut batch, room)).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
         let (chunks, replies): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
         let Ok(chunks) = chunks.try_into() else { return };
         match up.session.call_directory(&Register { version, chunks }).await {

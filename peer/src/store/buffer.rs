@@ -1,15 +1,20 @@
 //! Buffer: page-aligned memory for O_DIRECT, reused, and never more of it than a budget.
 //!
-//! Fresh memory is dear (each first touch of a page is a fault), so buffers go back to a bounded pool. Whoever wants one
-//! waits until the budget has room; the permit lives in the buffer and returns with it.
+//! Fresh memory is dear (each first touch of a page is a fault and a page to be cleared), so it comes in pieces of one size, which
+//! go back to a pool and fit whoever comes next. Whoever wants some waits until the budget has room; the permit lives in the
+//! buffer and returns with it.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::error::StoreError;
 use super::record::PAGE;
+
+/// What one piece holds at least, wherever in a page it begins.
+pub(crate) const RUN: usize = 1 << 20;
+/// Length of a piece.
+const PIECE: usize = RUN + PAGE;
 
 /// Zeroed memory that starts at a multiple of [`PAGE`].
 #[derive(Debug)]
@@ -36,105 +41,94 @@ impl Aligned {
     }
 }
 
-/// Lengths come in classes of at most 1/8 waste, so that buffers are found again.
-fn class_of(len: usize) -> usize {
-    let pages = len.div_ceil(PAGE).max(1);
-    let step = (pages.next_power_of_two() / 16).max(1);
-    pages.div_ceil(step) * step * PAGE
-}
-
-#[derive(Debug, Default)]
-struct Idle {
-    by_class: BTreeMap<usize, Vec<Aligned>>,
-    bytes: usize,
-}
-
 /// Where buffers come from and go back to.
 #[derive(Debug)]
 pub(crate) struct Pool {
     budget: Arc<Semaphore>,
-    budget_bytes: usize,
-    idle: Mutex<Idle>,
+    pieces: usize,
+    idle: Mutex<Vec<Aligned>>,
 }
 
 impl Pool {
-    /// At most `budget` bytes are out at a time, and at most as many lie idle.
+    /// At most `budget` bytes are out at a time, and no more than were ever out are kept.
     pub(crate) fn new(budget: usize) -> Arc<Self> {
-        let pages = (budget / PAGE).clamp(1, Semaphore::MAX_PERMITS);
-        let budget = Arc::new(Semaphore::new(pages));
-        Arc::new(Self { budget, budget_bytes: pages * PAGE, idle: Mutex::default() })
+        let pieces = (budget / PIECE).clamp(1, Semaphore::MAX_PERMITS);
+        Arc::new(Self { budget: Arc::new(Semaphore::new(pieces)), pieces, idle: Mutex::default() })
     }
 
     /// A buffer of at least `len` bytes, not cleared. Waits for the budget; cancel-safe.
     pub(crate) async fn take(self: &Arc<Self>, len: usize) -> Result<Buffer, StoreError> {
-        let class = class_of(len);
-        let too_long = || StoreError::TooLong { wanted: len, limit: self.budget_bytes };
-        let pages = u32::try_from(class / PAGE).map_err(|_| too_long())?;
-        if class > self.budget_bytes {
+        let count = len.div_ceil(PIECE).max(1);
+        let too_long = || StoreError::TooLong { wanted: len, limit: self.pieces * PIECE };
+        let permits = u32::try_from(count).map_err(|_| too_long())?;
+        if count > self.pieces {
             return Err(too_long());
         }
-        let permit = Arc::clone(&self.budget).acquire_many_owned(pages).await.map_err(|_| StoreError::Stopped)?;
-        let reused = {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = idle.by_class.get_mut(&class).and_then(Vec::pop);
-            idle.bytes -= found.as_ref().map_or(0, |memory| memory.len);
-            found
+        let permit = Arc::clone(&self.budget).acquire_many_owned(permits).await.map_err(|_| StoreError::Stopped)?;
+        let mut pieces = {
+            let mut idle = self.idle();
+            let kept = idle.len().saturating_sub(count);
+            idle.split_off(kept)
         };
-        let memory = reused.unwrap_or_else(|| Aligned::new(class));
-        Ok(Buffer { memory: Some(memory), pool: Arc::clone(self), _permit: permit })
+        pieces.resize_with(count, || Aligned::new(PIECE));
+        Ok(Buffer { pieces, pool: Arc::clone(self), _permit: permit })
     }
 
-    /// Idle buffers of other classes make room, so that a change of sizes does not leave the pool useless.
-    fn give_back(&self, memory: Aligned) {
-        let mut dropped = Vec::new(); // freed after the lock
-        {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            while idle.bytes + memory.len > self.budget_bytes / 2 {
-                let Some(mut entry) = idle.by_class.first_entry() else { break };
-                match entry.get_mut().pop() {
-                    Some(old) => {
-                        idle.bytes -= old.len;
-                        dropped.push(old);
-                    }
-                    None => {
-                        entry.remove();
-                    }
-                }
-            }
-            if idle.bytes + memory.len <= self.budget_bytes / 2 {
-                idle.bytes += memory.len;
-                idle.by_class.entry(memory.len).or_default().push(memory);
-            } else {
-                dropped.push(memory);
-            }
-        }
-        drop(dropped);
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Aligned>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Memory on loan; returns to its pool when dropped.
 #[derive(Debug)]
 pub(crate) struct Buffer {
-    memory: Option<Aligned>,
+    pieces: Vec<Aligned>,
     pool: Arc<Pool>,
     _permit: OwnedSemaphorePermit,
 }
 
 impl Buffer {
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        self.memory.as_ref().map(Aligned::as_slice).unwrap_or_default()
+    /// The first piece: at least [`RUN`] and a page, in one run.
+    pub(crate) fn first(&self) -> &[u8] {
+        self.pieces.first().map(Aligned::as_slice).unwrap_or_default()
     }
 
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        self.memory.as_mut().map(Aligned::as_mut_slice).unwrap_or_default()
+    pub(crate) fn first_mut(&mut self) -> &mut [u8] {
+        self.pieces.first_mut().map(Aligned::as_mut_slice).unwrap_or_default()
+    }
+
+    /// Copies bytes to an offset, across pieces. What does not fit is left out.
+    pub(crate) fn put(&mut self, offset: usize, mut bytes: &[u8]) {
+        let mut at = offset % PIECE;
+        for piece in self.pieces.iter_mut().skip(offset / PIECE) {
+            let room = piece.as_mut_slice().get_mut(at..).unwrap_or_default();
+            let (now, later) = bytes.split_at(room.len().min(bytes.len()));
+            if let Some(room) = room.get_mut(..now.len()) {
+                room.copy_from_slice(now);
+            }
+            (bytes, at) = (later, 0);
+            if bytes.is_empty() {
+                break;
+            }
+        }
+    }
+
+    /// The first `len` bytes, a run for each piece.
+    pub(crate) fn runs(&mut self, len: usize) -> Vec<&mut [u8]> {
+        let mut left = len;
+        let mut runs = Vec::with_capacity(self.pieces.len());
+        for piece in &mut self.pieces {
+            let now = left.min(PIECE);
+            left -= now;
+            runs.extend(piece.as_mut_slice().get_mut(..now).filter(|run| !run.is_empty()));
+        }
+        runs
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(memory) = self.memory.take() {
-            self.pool.give_back(memory);
-        }
+        self.pool.idle().append(&mut self.pieces);
     }
 }
 
@@ -143,33 +137,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_aligned_and_classes_waste_little() {
-        for len in [1, PAGE, PAGE + 1, 2 << 20, 8 << 20] {
+    fn memory_is_aligned() {
+        for len in [1, PAGE, PIECE] {
             let memory = Aligned::new(len);
             assert_eq!((memory.as_slice().as_ptr() as usize % PAGE, memory.as_slice().len()), (0, len));
-            let class = class_of(len);
-            assert!(class >= len && class <= len.div_ceil(PAGE) * PAGE * 9 / 8, "{len} -> {class}");
         }
     }
 
     #[tokio::test]
-    async fn the_budget_makes_wait_and_buffers_are_reused() {
-        let pool = Pool::new(4 * PAGE);
-        let first = pool.take(3 * PAGE).await.unwrap();
-        let place = first.as_slice().as_ptr() as usize;
+    async fn what_is_put_in_parts_comes_out_in_runs() {
+        let pool = Pool::new(4 * PIECE);
+        let content: Vec<u8> = (0..2 * PIECE + 99).map(|i| u8::try_from(i % 251).unwrap()).collect();
+        let mut buffer = pool.take(PAGE + content.len()).await.unwrap();
+        for (number, part) in content.chunks(70_001).enumerate() {
+            buffer.put(PAGE + number * 70_001, part);
+        }
+        let runs = buffer.runs(PAGE + content.len());
+        assert_eq!(runs.iter().map(|run| run.len()).collect::<Vec<_>>(), [PIECE, PIECE, PAGE + 99]);
+        assert!(runs.concat()[PAGE..] == content);
+    }
+
+    #[tokio::test]
+    async fn the_budget_makes_wait_and_memory_is_reused() {
+        let pool = Pool::new(4 * PIECE);
+        let first = pool.take(3 * PIECE).await.unwrap();
         let waiting = tokio::spawn({
             let pool = Arc::clone(&pool);
-            async move { pool.take(2 * PAGE).await.unwrap() }
+            async move { pool.take(PIECE + 1).await.unwrap() }
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(first);
         drop(waiting.await.unwrap());
-        let small = pool.take(PAGE).await.unwrap();
-        drop(small);
-        let again = pool.take(PAGE).await.unwrap();
-        assert_ne!(again.as_slice().as_ptr() as usize, place);
-        assert!(matches!(pool.take(5 * PAGE).await, Err(StoreError::TooLong { .. })));
-        assert!(pool.idle.lock().unwrap().bytes <= 2 * PAGE);
+        assert_eq!(pool.idle().len(), 3);
+        let all = pool.take(4 * PIECE).await.unwrap();
+        assert_eq!(pool.idle().len(), 0);
+        drop(all);
+        assert_eq!(pool.idle().len(), 4);
+        assert!(matches!(pool.take(4 * PIECE + 1).await, Err(StoreError::TooLong { .. })));
     }
 }

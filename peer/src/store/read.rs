@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::address::ShardAddress;
+use common::address::Addresser;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, RUN};
 use super::error::StoreError;
 use super::index::{Entry, ShardInfo, ShardKey, ShardState};
 use super::record::{Kind, PAGE};
@@ -21,7 +21,7 @@ struct Range {
 
 impl AsRef<[u8]> for Range {
     fn as_ref(&self) -> &[u8] {
-        self.buffer.as_slice().get(self.from..self.to).unwrap_or_default()
+        self.buffer.first().get(self.from..self.to).unwrap_or_default()
     }
 }
 
@@ -38,42 +38,41 @@ impl Store {
         lock(&self.inner.index).list(after, limit)
     }
 
-    /// Bytes `offset..offset + len` of a shard that is live or in the trash. Waits until the readers' budget has room;
-    /// so whoever sends a long shard asks for pieces (of 1 MiB, say). Cancel-safe.
+    /// Bytes `offset..offset + len` of a shard that is live or in the trash, at most 1 MiB. Waits until the readers' budget
+    /// has room. Cancel-safe.
     ///
-    /// The bytes are as the disk has them: who needs to know asks for [`read_verified`](Self::read_verified), and a client
-    /// checks its own digest.
+    /// The bytes are as the disk has them: who needs to know asks [`verify`](Self::verify), and a client checks its own digest.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`], [`StoreError::Quarantined`], [`StoreError::OutOfRange`], [`StoreError::Io`].
+    /// [`StoreError::NotFound`], [`StoreError::Quarantined`], [`StoreError::OutOfRange`], [`StoreError::TooLong`],
+    /// [`StoreError::Io`].
     pub async fn read(&self, key: ShardKey, offset: u64, len: usize) -> Result<Bytes, StoreError> {
         let entry = self.readable(key)?;
         self.read_entry(entry, offset, len).await
     }
 
-    /// All of a shard, with its SHA-1 checked. One that fails goes into quarantine, durably, and is never served again.
-    ///
-    /// # Errors
-    /// As [`read`](Self::read).
-    pub async fn read_verified(&self, key: ShardKey) -> Result<Bytes, StoreError> {
-        let entry = self.readable(key)?;
-        let bytes = self.read_entry(entry, 0, entry.body_len as usize).await?;
-        let checked = bytes.clone();
-        let found = tokio::task::spawn_blocking(move || ShardAddress::of(&checked));
-        if found.await.map_err(|_| StoreError::Stopped)? == key.address {
-            return Ok(bytes);
-        }
-        tracing::error!(shard = key.address.short(), "a shard's bytes have changed; it goes into quarantine");
-        self.run_writer(move |inner| inner.quarantine(key, entry)).await?;
-        Err(StoreError::Quarantined { address: key.address })
-    }
-
-    /// Reads a shard again and checks its SHA-1; see [`read_verified`](Self::read_verified).
+    /// Reads all of a shard and checks its SHA-1. One that fails goes into quarantine, durably, and is never served again.
     ///
     /// # Errors
     /// As [`read`](Self::read).
     pub async fn verify(&self, key: ShardKey) -> Result<(), StoreError> {
-        self.read_verified(key).await.map(drop)
+        let entry = self.readable(key)?;
+        let mut addresser = Addresser::new();
+        for offset in (0..entry.body_len as usize).step_by(RUN) {
+            let len = RUN.min(entry.body_len as usize - offset);
+            let bytes = self.read_entry(entry, offset as u64, len).await?;
+            let hashed = tokio::task::spawn_blocking(move || {
+                addresser.update(&bytes);
+                addresser
+            });
+            addresser = hashed.await.map_err(|_| StoreError::Stopped)?;
+        }
+        if addresser.finish() == key.address {
+            return Ok(());
+        }
+        tracing::error!(shard = key.address.short(), "a shard's bytes have changed; it goes into quarantine");
+        self.run_writer(move |inner| inner.quarantine(key, entry)).await?;
+        Err(StoreError::Quarantined { address: key.address })
     }
 
     fn readable(&self, key: ShardKey) -> Result<Entry, StoreError> {
@@ -90,6 +89,9 @@ impl Store {
         if offset.checked_add(len as u64).is_none_or(|end| end > shard) {
             return Err(StoreError::OutOfRange { offset, len: len as u64, shard });
         }
+        if len > RUN {
+            return Err(StoreError::TooLong { wanted: len, limit: RUN });
+        }
         if len == 0 {
             return Ok(Bytes::new());
         }
@@ -101,7 +103,7 @@ impl Store {
         let mut buffer = self.inner.outgoing.take(pages).await?;
         let inner = Arc::clone(&self.inner);
         let job = tokio::task::spawn_blocking(move || {
-            let room = buffer.as_mut_slice().get_mut(..pages).unwrap_or_default();
+            let room = buffer.first_mut().get_mut(..pages).unwrap_or_default();
             inner.read_pages(entry.place.segment, room, aligned)?;
             Ok(Bytes::from_owner(Range { buffer, from, to }))
         });

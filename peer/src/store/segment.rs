@@ -145,19 +145,25 @@ impl Current {
 }
 
 impl Appender {
-    /// Writes one record durably. `pages` is its aligned room, with the body in place; the header is put in front here.
-    /// Blocking: one write and a share of one sync.
-    pub(crate) fn append(&self, record: &Record, pages: &mut [u8]) -> Result<Place, StoreError> {
+    /// Writes one record durably. `runs` is its aligned room, with the body in place; the header is put in front here.
+    /// Blocking: a write for each run and a share of one sync.
+    pub(crate) fn append(&self, record: &Record, runs: &mut [&mut [u8]]) -> Result<Place, StoreError> {
         if let Some(path) = self.poisoned.get() {
             return Err(StoreError::Poisoned { path: path.clone() });
         }
         let slot = self.allocate(record.pages())?;
         let segment = &slot.segment;
         let place = Place { segment: segment.header.number, page: slot.page };
-        put(pages, 0, &record.encode(&segment.header));
-        if let Err(error) = segment.file.write_at(pages, place.offset()) {
-            self.make_void(segment, slot.page, record);
-            return Err(self.failed(segment.header.number, error, pages.len()));
+        if let Some(first) = runs.first_mut() {
+            put(first, 0, &record.encode(&segment.header));
+        }
+        let mut offset = place.offset();
+        for run in runs.iter() {
+            if let Err(error) = segment.file.write_at(run, offset) {
+                self.make_void(segment, slot.page, record);
+                return Err(self.failed(segment.header.number, error, runs.iter().map(|run| run.len()).sum()));
+            }
+            offset += run.len() as u64;
         }
         if segment.gate.pass(|| self.sync(segment)).is_none() {
             lock(&segment.state).failed = true;

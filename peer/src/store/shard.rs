@@ -7,7 +7,7 @@ use common::redundancy::Redundancy;
 
 use super::buffer::Buffer;
 use super::error::StoreError;
-use super::record::{HEADER, PAGE, pages_of, put};
+use super::record::{HEADER, PAGE, pages_of};
 
 /// What a record says about a shard beside its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +52,7 @@ impl ShardBuffer {
             return Err(StoreError::TooLong { wanted: end, limit: self.announced });
         }
         self.addresser.update(piece);
-        put(self.buffer.as_mut_slice(), HEADER + self.filled, piece);
+        self.buffer.put(HEADER + self.filled, piece);
         self.filled = end;
         Ok(())
     }
@@ -97,18 +97,12 @@ impl VerifiedShard {
         self.len == 0
     }
 
-    #[must_use]
-    pub fn body(&self) -> &[u8] {
-        self.buffer.as_slice().get(HEADER..HEADER + self.len).unwrap_or_default()
-    }
-
-    /// The whole pages of its record: room for the header, the body, zeros.
-    pub(crate) fn pages(&mut self) -> &mut [u8] {
+    /// The whole pages of its record, in runs: room for the header, the body, zeros.
+    pub(crate) fn pages(&mut self) -> Vec<&mut [u8]> {
         let used = HEADER + self.len;
-        let pages = self.buffer.as_mut_slice().get_mut(..pages_of(self.len) as usize * PAGE).unwrap_or_default();
-        if let Some(padding) = pages.get_mut(used..) {
-            padding.fill(0);
-        }
-        pages
+        let whole = pages_of(self.len) as usize * PAGE;
+        let zeros = [0; PAGE];
+        self.buffer.put(used, zeros.get(..whole.saturating_sub(used)).unwrap_or_default());
+        self.buffer.runs(whole)
     }
 }

@@ -130,7 +130,7 @@ impl Inner {
             at: self.options.clock.now(),
             target: Place::default(),
         };
-        let place = self.appender.append(&record, shard.pages())?;
+        let place = self.appender.append(&record, &mut shard.pages())?;
         lock(&self.index).apply(place, &record);
         Ok(Stored { existed: false })
     }
@@ -149,7 +149,7 @@ impl Inner {
             return Ok(());
         }
         let record = entry.note(key, kind, self.options.clock.now());
-        let place = self.appender.append(&record, Aligned::new(PAGE).as_mut_slice())?;
+        let place = self.appender.append(&record, &mut [Aligned::new(PAGE).as_mut_slice()])?;
         lock(&self.index).apply(place, &record);
         Ok(())
     }

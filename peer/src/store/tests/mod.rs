@@ -78,7 +78,12 @@ async fn put(store: &Store, account: AccountId, body: &[u8]) -> Result<Stored, S
 }
 
 async fn get(store: &Store, account: AccountId, body: &[u8]) -> Result<Bytes, StoreError> {
-    store.read(key(account, body), 0, body.len()).await
+    let mut read = Vec::with_capacity(body.len());
+    for offset in (0..body.len().max(1)).step_by(1 << 20) {
+        let len = (body.len() - offset).min(1 << 20);
+        read.extend_from_slice(&store.read(key(account, body), offset as u64, len).await?);
+    }
+    Ok(read.into())
 }
 
 fn state(store: &Store, account: AccountId, body: &[u8]) -> &'static str {

@@ -119,7 +119,7 @@ async fn what_is_newer_foreign_or_damaged_is_refused() {
         let disk = MemoryDisk::new();
         Store::open_on(Arc::new(disk.clone()), options()).unwrap();
         let store = Store::open_on(Arc::new(disk.clone()), options()).unwrap();
-        store.inner.appender.append(&note(), buffer::Aligned::new(4096).as_mut_slice()).unwrap();
+        store.inner.appender.append(&note(), &mut [buffer::Aligned::new(4096).as_mut_slice()]).unwrap();
         let mut bytes = disk.read(name, 1 << 20).unwrap().unwrap();
         change(&mut bytes);
         disk.set(name, Some(bytes));
