@@ -3,7 +3,7 @@
 //! In reading order: [`Plan`] (what is asked), [`run`] (all of it, in order), `target` (the cluster, started or joined), `files`
 //! (large and small ones), [`latency`], [`wire`], [`devices`] (many at one directory), [`bars`] (what cores, loopback and disk can do
 //! by themselves), [`measured`] (samples and medians), [`report`] (comparisons, and JSON). Below them: `cluster`, `process`, `usage`,
-//! `content`, `scratch`.
+//! `content`, `scratch`, `leftovers`.
 //!
 //! Guarantees: content is random, new each time, and synced before anything is timed; what comes back is compared with what was
 //! stored; everything that was started is ended and everything that was made is removed, also after a failure or an interrupt;
@@ -18,6 +18,7 @@ pub mod devices;
 mod error;
 mod files;
 pub mod latency;
+mod leftovers;
 pub mod machine;
 pub mod measured;
 mod process;
@@ -46,6 +47,7 @@ use usage::Servers;
 use wire::WireCost;
 
 pub use error::BenchError;
+pub use leftovers::clean_up;
 
 /// What can be measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -12,8 +12,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
+use super::leftovers::{self, signal};
 use super::{BenchError, go_on, usage};
 use crate::cancel::{Cancel, Interrupted};
 
@@ -97,12 +98,6 @@ fn watch(id: u32, cancel: &Cancel, over: &AtomicBool, peak: &AtomicU64) {
     }
 }
 
-fn signal(id: u32, signal: Signal) {
-    if let Some(id) = i32::try_from(id).ok().and_then(Pid::from_raw) {
-        kill_process(id, signal).ok(); // it has ended already
-    }
-}
-
 /// A server that runs. Dropping it ends it in good order, and the hard way when it takes too long.
 pub(super) struct Running {
     child: Child,
@@ -118,6 +113,7 @@ impl Running {
         let sink = File::create(&log).map_err(BenchError::disk("write", &log))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(sink);
         let mut child = command.spawn().map_err(|source| BenchError::Run { name: name.to_owned(), source })?;
+        leftovers::server_runs(child.id());
         let (said, hears) = mpsc::sync_channel(1);
         let reader = child.stdout.take().map(|stdout| {
             thread::spawn(move || {
@@ -171,6 +167,7 @@ impl Drop for Running {
                 thread::sleep(Duration::from_millis(2));
             }
         }
+        leftovers::server_ends(self.child.id());
         self.child.kill().ok(); // it has ended, or must
         self.child.wait().ok(); // as above
         if let Some(reader) = self.reader.take() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::size::ByteSize;
 
-use super::BenchError;
+use super::{BenchError, leftovers};
 
 /// Nobody but us knows the peers' reserve; they leave this much free, or a twentieth of a small disk.
 const RESERVE: ByteSize = ByteSize::gib(1);
@@ -19,6 +19,7 @@ impl Scratch {
     pub(super) fn new(below: &Path) -> Result<Self, BenchError> {
         let path = below.join(format!("shoal-bench-{}", random_name()));
         fs::DirBuilder::new().mode(0o700).create(&path).map_err(BenchError::disk("make the folder", &path))?;
+        leftovers::folder_is_made(&path);
         Ok(Self(path))
     }
 
@@ -32,6 +33,7 @@ impl Drop for Scratch {
         if let Err(error) = fs::remove_dir_all(&self.0) {
             tracing::warn!(folder = %self.0.display(), %error, "the benchmark's folder could not be deleted; delete it yourself");
         }
+        leftovers::folder_is_gone(&self.0);
     }
 }
 

@@ -10,6 +10,7 @@ use super::Outcome;
 use super::args::{Bench, BenchPart};
 use super::context::Context;
 use super::exit::Exit;
+use super::explain::judge;
 use super::output::{Output, table};
 use super::progress::Visible;
 use crate::bench::devices::Phase;
@@ -22,6 +23,13 @@ use common::size::ByteSize;
 
 pub(super) async fn run(context: &mut Context, args: Bench) -> Outcome {
     let plan = plan(context, args)?;
+    if matches!(plan.place, Place::Joined(_)) {
+        let opened = context.session().await;
+        if opened.as_ref().is_err_and(|error| judge(error.as_ref()).exit == Exit::NotInitialised) {
+            context.note("to measure on this machine alone, let it start a cluster: shoal bench --start");
+        }
+        opened?;
+    }
     let (cancel, steps) = (context.cancel.clone(), Steps::new(context.visible()));
     let report = spawn_blocking(move || measure(&plan, &cancel, &steps)).await??;
     if context.output.is_json() {
@@ -231,7 +239,7 @@ fn show_small(output: &mut Output, rows: &[&Row]) -> std::io::Result<()> {
     for line in table(&lines, &[1, 2, 3, 4, 5, 6, 7, 8]) {
         output.line(line)?;
     }
-    output.line("  CLIENT, DIR, PEERS, ALL: CPU seconds in all.")
+    output.line("  CLIENT, DIR, PEERS, ALL: CPU seconds in all. WIRE: as above, as a share of the files.")
 }
 
 fn what(row: &Row) -> String {

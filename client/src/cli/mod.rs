@@ -132,6 +132,7 @@ async fn signals(cancel: Cancel, silent: bool) {
             _ = terminate.recv() => {}
         }
         if asked {
+            crate::bench::clean_up();
             std::process::exit(i32::from(Exit::Interrupted.code()));
         }
         asked = true;
