@@ -1,6 +1,7 @@
 //! Scratch: a folder of the benchmark's own, gone when it ends however it ends, and the room that it may take.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,11 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_dir_all(&self.0) {
+        let removed = fs::remove_dir_all(&self.0);
+        // It may be gone, when the user asked twice.
+        if let Err(error) = removed
+            && error.kind() != ErrorKind::NotFound
+        {
             tracing::warn!(folder = %self.0.display(), %error, "the benchmark's folder could not be deleted; delete it yourself");
         }
         leftovers::folder_is_gone(&self.0);
