@@ -168,7 +168,7 @@ fn no_message_makes_its_decoder_allocate_more_than_a_small_multiple_of_its_lengt
             Hello GetMap Renew GetStatus LookUp List MakeFolders Rename Remove ReadManifests Begin Extend Ask Register PutPages
             Publish Abandon Heartbeat NewTicket Revoke
         }
-        PeerRequest { PutShard GetShard DropShards }
+        PeerRequest { PutShard GetShard PutChain DropShards }
         EnrollRequest { Enroll }
     }
     for seed in 0..6 {

@@ -11,6 +11,8 @@ pub const CHUNK_BYTES: usize = 8 << 20;
 pub const SHARD_BYTES: usize = CHUNK_BYTES + 64;
 /// n of a redundancy.
 pub const SHARDS_PER_CHUNK: usize = 32;
+/// Peers that a copy is passed on to behind the first.
+pub const ONWARD: usize = SHARDS_PER_CHUNK - 1;
 
 /// Peers in a cluster map.
 pub const PEERS: usize = 1_000;

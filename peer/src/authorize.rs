@@ -1,18 +1,24 @@
 //! Authorize: who may ask what of a peer. Pure; all checks that need no bytes of a shard are made here, before any is read.
 //!
-//! | | client | directory | peer, admin |
-//! |---|---|---|---|
-//! | put | with a grant of its own device | no | no |
-//! | get | its own account's | any account's | no |
-//! | drop | no | yes | no |
+//! | | client | directory | peer | admin |
+//! |---|---|---|---|---|
+//! | put, put in a chain | with a grant of its own device | no | with the grant of the device whose bytes it passes on | no |
+//! | get | its own account's | any account's | no | no |
+//! | drop | no | yes | no | no |
+//!
+//! A peer has seen the grants of all devices that store with it, and could show them elsewhere for other bytes. That buys it no
+//! more than room: until the grant expires, as many bytes on each peer as the device may store, of an account that it cannot read
+//! for and under addresses that nobody registers.
+
+use std::collections::HashSet;
 
 use common::erasure::shard_len;
 use common::grant::Grant;
-use common::id::{AccountId, ClusterId, DeviceId};
+use common::id::{AccountId, ClusterId, DeviceId, PeerId};
 use common::identity::{Identity, Subject};
 use common::limits::SHARD_BYTES;
 use common::proto::Refusal;
-use common::proto::peer::{DropShards, GetShard, PeerRequest, PutShard};
+use common::proto::peer::{DropShards, GetShard, Onward, PeerRequest, PutChain, PutShard};
 use common::proto::refusal::What;
 use common::time::Timestamp;
 
@@ -23,9 +29,13 @@ use crate::store::{ShardKey, ShardMeta};
 pub enum Authorized {
     /// Its grant is still to be checked, by [`check_grant`].
     Put {
-        account: AccountId,
-        device: DeviceId,
+        by: Bringer,
         request: PutShard,
+    },
+    /// Likewise.
+    Chain {
+        by: Bringer,
+        request: PutChain,
     },
     Get {
         key: ShardKey,
@@ -36,14 +46,32 @@ pub enum Authorized {
     },
 }
 
+/// Who brings a shard, and so whose grants it may show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bringer {
+    /// Its own.
+    Device { account: AccountId, device: DeviceId },
+    /// Any device's: a peer passes on what a device has sent.
+    Peer,
+}
+
+/// `own` is the peer that is asked.
+///
 /// # Errors
 /// [`Refusal::WrongRole`], [`Refusal::Forbidden`] for another account's shards; [`Refusal::Malformed`] or
 /// [`Refusal::TooLarge`] for what cannot be meant.
-pub fn authorize(who: &Identity, request: PeerRequest) -> Result<Authorized, Refusal> {
+pub fn authorize(who: &Identity, own: PeerId, request: PeerRequest) -> Result<Authorized, Refusal> {
     match (request, who.subject) {
-        (PeerRequest::PutShard(request), Subject::Client { device, account }) => {
+        (PeerRequest::PutShard(request), subject) => {
+            let by = bringer(subject)?;
             check_shape(&request)?;
-            Ok(Authorized::Put { account, device, request })
+            Ok(Authorized::Put { by, request })
+        }
+        (PeerRequest::PutChain(request), subject) => {
+            let by = bringer(subject)?;
+            check_shape(&request.put)?;
+            check_onward(own, &request)?;
+            Ok(Authorized::Chain { by, request })
         }
         (PeerRequest::GetShard(request), Subject::Client { account, .. }) => {
             if request.account.is_some_and(|named| named != account) {
@@ -56,12 +84,32 @@ pub fn authorize(who: &Identity, request: PeerRequest) -> Result<Authorized, Ref
             Ok(Authorized::Get { key: ShardKey { account, address: request.address }, request })
         }
         (PeerRequest::DropShards(request), Subject::Directory) => Ok(Authorized::Drop { request }),
-        (PeerRequest::PutShard(_), Subject::Directory | Subject::Peer(_) | Subject::Admin(_))
-        | (PeerRequest::GetShard(_), Subject::Peer(_) | Subject::Admin(_))
+        (PeerRequest::GetShard(_), Subject::Peer(_) | Subject::Admin(_))
         | (PeerRequest::DropShards(_), Subject::Client { .. } | Subject::Peer(_) | Subject::Admin(_)) => {
             Err(Refusal::WrongRole)
         }
     }
+}
+
+fn bringer(subject: Subject) -> Result<Bringer, Refusal> {
+    match subject {
+        Subject::Client { device, account } => Ok(Bringer::Device { account, device }),
+        Subject::Peer(_) => Ok(Bringer::Peer),
+        Subject::Directory | Subject::Admin(_) => Err(Refusal::WrongRole),
+    }
+}
+
+/// Whether a copy can be passed on like this: all shards are alike, and no peer and no index comes twice.
+fn check_onward(own: PeerId, request: &PutChain) -> Result<(), Refusal> {
+    if request.onward.is_empty() {
+        return Ok(());
+    }
+    let mut peers = HashSet::from([own]);
+    let mut indices = HashSet::from([request.put.index]);
+    let fits = |onward: &Onward| usize::from(onward.index) < request.put.redundancy.n();
+    let alike = request.put.redundancy.k() == 1;
+    let once = request.onward.iter().all(|onward| peers.insert(onward.peer) && indices.insert(onward.index));
+    if alike && once && request.onward.iter().all(fits) { Ok(()) } else { Err(Refusal::Malformed) }
 }
 
 /// Whether this can be a shard at all: index and lengths fit each other and the limits.
@@ -78,18 +126,24 @@ fn check_shape(request: &PutShard) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Whether a grant with a good signature lets this device store now.
+/// Whether a grant with a good signature lets this bringer store now. Who brings for a device that is revoked is refused like
+/// the device itself.
 ///
 /// # Errors
-/// [`Refusal::Grant`].
+/// [`Refusal::Grant`], [`Refusal::Revoked`].
 pub fn check_grant(
     grant: &Grant,
     cluster: ClusterId,
-    account: AccountId,
-    device: DeviceId,
+    by: Bringer,
+    revoked: &HashSet<[u8; 16]>,
     now: Timestamp,
 ) -> Result<(), Refusal> {
-    grant.check(cluster, account, device, now).map_err(Refusal::Grant)
+    let (account, device) = match by {
+        Bringer::Device { account, device } => (account, device),
+        Bringer::Peer => (grant.account, grant.device),
+    };
+    grant.check(cluster, account, device, now).map_err(Refusal::Grant)?;
+    if revoked.contains(&device.0) { Err(Refusal::Revoked) } else { Ok(()) }
 }
 
 /// What the shard's record will say.
@@ -110,8 +164,9 @@ mod tests {
     use super::*;
     use common::address::ShardAddress;
     use common::bounded::BoundedVec;
-    use common::id::{ChunkId, PeerId, VersionId};
+    use common::id::{ChunkId, VersionId};
     use common::identity::StatementKey;
+    use common::proto::refusal::GrantFault;
     use common::redundancy::Redundancy;
     use common::signed::Signed;
 
@@ -144,31 +199,92 @@ mod tests {
         PeerRequest::GetShard(GetShard { account, address: ADDRESS, offset: 0, len: 1 })
     }
 
+    const SELF: PeerId = PeerId([8; 16]);
+
+    fn chain(redundancy: &str, onward: &[(u8, u8)]) -> PeerRequest {
+        let onward: Vec<_> =
+            onward.iter().map(|(index, peer)| Onward { index: *index, peer: PeerId([*peer; 16]) }).collect();
+        PeerRequest::PutChain(PutChain { put: put(redundancy, 0, 9, 9), onward: onward.try_into().unwrap() })
+    }
+
     #[test]
     fn each_role_may_do_its_own_and_nothing_else() {
         let drop_them =
             || PeerRequest::DropShards(DropShards { generation: 1, account: OWN, shards: BoundedVec::empty() });
+        let stores = || [PeerRequest::PutShard(put("1/3", 0, 9, 9)), chain("1/3", &[(1, 1), (2, 2)])];
         let client = Subject::Client { device: DeviceId([3; 16]), account: OWN };
         let peer = Subject::Peer(PeerId([1; 16]));
         let admin = Subject::Admin(DeviceId([1; 16]));
         let check = |subject, request: PeerRequest, expected: Option<Refusal>| {
             let name = request.name();
-            let found = authorize(&Identity { cluster: ClusterId([1; 16]), subject }, request).err();
+            let found = authorize(&Identity { cluster: ClusterId([1; 16]), subject }, SELF, request).err();
             assert_eq!(found, expected, "{subject:?} {name}");
         };
-        check(client, PeerRequest::PutShard(put("1/3", 0, 9, 9)), None);
+        for subject in [client, peer] {
+            stores().into_iter().for_each(|store| check(subject, store, None));
+            check(subject, drop_them(), Some(Refusal::WrongRole));
+        }
+        for subject in [Subject::Directory, admin] {
+            stores().into_iter().for_each(|store| check(subject, store, Some(Refusal::WrongRole)));
+        }
         check(client, get(None), None);
         check(client, get(Some(OWN)), None);
         check(client, get(Some(OTHER)), Some(Refusal::Forbidden));
-        check(client, drop_them(), Some(Refusal::WrongRole));
-        check(Subject::Directory, PeerRequest::PutShard(put("1/3", 0, 9, 9)), Some(Refusal::WrongRole));
         check(Subject::Directory, get(Some(OTHER)), None);
         check(Subject::Directory, get(None), Some(Refusal::Malformed));
         check(Subject::Directory, drop_them(), None);
+        check(admin, drop_them(), Some(Refusal::WrongRole));
         for subject in [peer, admin] {
-            check(subject, PeerRequest::PutShard(put("1/3", 0, 9, 9)), Some(Refusal::WrongRole));
+            check(subject, get(None), Some(Refusal::WrongRole));
             check(subject, get(Some(OWN)), Some(Refusal::WrongRole));
-            check(subject, drop_them(), Some(Refusal::WrongRole));
+        }
+    }
+
+    #[test]
+    fn a_chain_names_copies_only_and_nobody_twice_and_not_who_is_asked() {
+        let who = Identity { cluster: ClusterId([1; 16]), subject: Subject::Peer(PeerId([1; 16])) };
+        let check = |redundancy: &str, onward: &[(u8, u8)], expected: Option<Refusal>| {
+            let found = authorize(&who, SELF, chain(redundancy, onward)).err();
+            assert_eq!(found, expected, "{redundancy} {onward:?}");
+        };
+        check("1/3", &[], None);
+        check("1/3", &[(2, 2), (1, 1)], None);
+        check("1/3", &[(1, 1), (2, 8)], Some(Refusal::Malformed));
+        check("1/3", &[(1, 1), (2, 1)], Some(Refusal::Malformed));
+        check("1/3", &[(1, 1), (1, 2)], Some(Refusal::Malformed));
+        check("1/3", &[(0, 1)], Some(Refusal::Malformed));
+        check("1/3", &[(3, 1)], Some(Refusal::Malformed));
+        check("1/3", &[(1, 1), (2, 2), (2, 3)], Some(Refusal::Malformed));
+        let mut coded = chain("4/6", &[(1, 1)]);
+        if let PeerRequest::PutChain(request) = &mut coded {
+            (request.put.sealed_len, request.put.len) = (400_000, 100_000);
+        }
+        assert_eq!(authorize(&who, SELF, coded).err(), Some(Refusal::Malformed));
+    }
+
+    #[test]
+    fn a_peer_shows_the_grant_of_any_device_that_is_not_revoked() {
+        let grant = Grant {
+            cluster: ClusterId([1; 16]),
+            generation: 1,
+            account: OWN,
+            device: DeviceId([3; 16]),
+            upload: VersionId([4; 16]),
+            bytes: 1,
+            expires: Timestamp(10),
+        };
+        let own = Bringer::Device { account: OWN, device: DeviceId([3; 16]) };
+        let other = Bringer::Device { account: OTHER, device: DeviceId([3; 16]) };
+        let (nobody, revoked) = (HashSet::new(), HashSet::from([[3; 16]]));
+        let check = |by, cluster, revoked, now, expected: Result<(), Refusal>| {
+            assert_eq!(check_grant(&grant, ClusterId([cluster; 16]), by, revoked, Timestamp(now)), expected, "{by:?}");
+        };
+        check(other, 1, &nobody, 10, Err(Refusal::Grant(GrantFault::NotYours)));
+        for by in [own, Bringer::Peer] {
+            check(by, 1, &nobody, 10, Ok(()));
+            check(by, 2, &nobody, 10, Err(Refusal::Grant(GrantFault::OtherCluster)));
+            check(by, 1, &nobody, 11, Err(Refusal::Grant(GrantFault::Expired(Timestamp(10)))));
+            check(by, 1, &revoked, 10, Err(Refusal::Revoked));
         }
     }
 

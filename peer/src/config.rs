@@ -18,6 +18,17 @@ pub const READ_PIECE_BYTES: usize = 1 << 20;
 pub const MEMORY_WAIT: Duration = Duration::from_secs(10);
 /// How long a whole body may take: 8 MiB at 70 KB/s. Who is slower would hold memory that others wait for.
 pub const BODY_TIME: Duration = Duration::from_secs(120);
+/// Memory of copies that are passed on, until the neighbours have them: ten chunks of 3 MiB, about what one device has under way.
+pub const ONWARD_BYTES: usize = 32 << 20;
+/// How long a copy waits for that memory before it is stored here alone, and the device sends the others itself. Short: peers that
+/// pass on to each other in a circle would otherwise wait for each other.
+pub const ONWARD_WAIT: Duration = Duration::from_secs(2);
+/// How long a neighbour may take to be connected to, and how long to take the next bytes, before the one behind it is next.
+pub const ONWARD_DIAL: Duration = Duration::from_secs(2);
+pub const ONWARD_STALL: Duration = Duration::from_secs(5);
+/// How long a neighbour may take to answer after the last byte, for itself and again for each behind it: a slow disk's time, not
+/// that of a dead process, which is noticed by silence.
+pub const ONWARD_ANSWER: Duration = Duration::from_secs(10);
 /// A peer with less room than this takes no new shards: one shard of the greatest length, and notes about others.
 pub const WRITABLE_FROM: u64 = (common::limits::SHARD_BYTES + (1 << 20)) as u64;
 /// How long the start waits for the directory's first answer. A peer without a directory still serves reads.

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::bounded::BoundedVec;
 use common::codec::{self, CodecError};
 use common::disk::{self, DiskError};
-use common::id::ClusterId;
+use common::id::{ClusterId, PeerId};
 use common::identity::StatementPublic;
 use common::limits::REVOKED;
 use common::map::{ClusterMap, SignedMap};
@@ -169,6 +169,13 @@ impl Known {
 
     pub(crate) fn directory(&self) -> Vec<String> {
         self.state().durable.directory.iter().map(ToString::to_string).collect()
+    }
+
+    /// Where another peer is by the newest cluster map; nothing when it is not in there.
+    pub(crate) fn addresses_of(&self, peer: PeerId) -> Option<Vec<String>> {
+        let state = self.state();
+        let entry = state.map.as_ref()?.peer(peer)?;
+        Some(entry.addresses.iter().map(ToString::to_string).collect())
     }
 
     pub(crate) fn revoked(&self) -> Arc<HashSet<[u8; 16]>> {

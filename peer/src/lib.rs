@@ -5,12 +5,13 @@
 //! - what lies in the data folder: [`folder`], [`known`], and the shards in [`store`];
 //! - how it comes to be: [`join`], [`draft`]; how it is run: [`config`], [`serve`]; how it is asked from outside: [`status`];
 //! - who may ask what: [`authorize`], [`spent`];
-//! - what is asked: [`put`], [`get`], [`drop_shards`], dispatched in [`service`];
+//! - what is asked: [`put`], [`chain`], [`get`], [`drop_shards`], dispatched in [`service`]; the way to other peers: [`neighbours`];
 //! - what it tells the directory: [`heartbeat`], [`renew`].
 //!
 //! Start it within another program with [`run`].
 
 pub mod authorize;
+mod chain;
 pub mod config;
 pub mod draft;
 mod drop_shards;
@@ -19,6 +20,7 @@ mod get;
 mod heartbeat;
 pub mod join;
 pub mod known;
+mod neighbours;
 mod put;
 mod recent;
 mod renew;

@@ -15,7 +15,7 @@ use common::identity::{Credentials, Trust, TrustError};
 use common::proto::parts::{Address, Addresses, Label};
 use common::telemetry::chain;
 use common::transport::endpoint::listen_address;
-use common::transport::{BindError, Dialler, Endpoint, Link, Server};
+use common::transport::{BindError, Dialler, Endpoint, EndpointOptions, Link, Server};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -24,6 +24,7 @@ use crate::config::{FIRST_ANSWER, ServeConfig};
 use crate::folder::{FolderError, Joined, check_addresses};
 use crate::heartbeat::{Presence, Pulse};
 use crate::known::{Known, KnownError};
+use crate::neighbours::Neighbours;
 use crate::renew::Renewal;
 use crate::service::Service;
 use crate::store::{Store, StoreError, StoreOptions};
@@ -141,6 +142,7 @@ async fn start(config: &ServeConfig, joined: Joined, store: Store) -> Result<Sta
     let address = endpoint.local_address()?;
     endpoint.listen(trust.peer_server(&credentials)?)?;
     let dialler: Dialler = endpoint.dialler(trust.client(&credentials)?)?;
+    let to_peers = endpoint.dialler_for(trust.client(&credentials)?, &EndpointOptions::client())?;
     let at = presence.directory(known.directory());
     let link = Link::new(endpoint.clone(), dialler, directory_name(settings.cluster), at);
     let renewal = Renewal {
@@ -151,7 +153,8 @@ async fn start(config: &ServeConfig, joined: Joined, store: Store) -> Result<Sta
         certificate,
         path: layout.certificate(),
     };
-    let service = Service::new(store, known);
+    let neighbours = Neighbours::new(settings.peer, known.clone(), endpoint.clone(), to_peers);
+    let service = Service::new(store, known, neighbours);
     Ok(Started { service, endpoint, address, link, presence, renewal, listening: layout.listening() })
 }
 

@@ -16,10 +16,11 @@ use common::transport::{Call, CallError, Caller, Handler, Responder};
 use crate::authorize::{Authorized, authorize};
 use crate::config::{GRANTS_REMEMBERED, UPLOADS_REMEMBERED};
 use crate::known::Known;
+use crate::neighbours::Neighbours;
 use crate::recent::Recent;
 use crate::spent::Spent;
 use crate::store::{Store, StoreError};
-use crate::{drop_shards, get, put};
+use crate::{chain, drop_shards, get, put};
 
 /// Cheap to clone; all clones are one service.
 #[derive(Clone)]
@@ -28,6 +29,7 @@ pub(crate) struct Service(Arc<Inner>);
 struct Inner {
     store: Store,
     known: Known,
+    neighbours: Neighbours,
     spent: Spent,
     grants: Mutex<Recent<[u8; 32], Grant>>,
     connections: Mutex<HashMap<usize, Arc<Caller>>>,
@@ -36,10 +38,11 @@ struct Inner {
 }
 
 impl Service {
-    pub(crate) fn new(store: Store, known: Known) -> Self {
+    pub(crate) fn new(store: Store, known: Known, neighbours: Neighbours) -> Self {
         Self(Arc::new(Inner {
             store,
             known,
+            neighbours,
             spent: Spent::new(UPLOADS_REMEMBERED),
             grants: Mutex::new(Recent::new(GRANTS_REMEMBERED)),
             connections: Mutex::default(),
@@ -53,6 +56,10 @@ impl Service {
 
     pub(crate) fn known(&self) -> &Known {
         &self.0.known
+    }
+
+    pub(crate) fn neighbours(&self) -> &Neighbours {
+        &self.0.neighbours
     }
 
     pub(crate) fn spent(&self) -> &Spent {
@@ -142,7 +149,8 @@ impl Service {
             }
         };
         let name = request.name();
-        let authorized = match self.check_revoked(&who).and_then(|()| authorize(&who, request)) {
+        let authorized = match self.check_revoked(&who).and_then(|()| authorize(&who, self.0.neighbours.own(), request))
+        {
             Ok(authorized) => authorized,
             Err(refusal) => {
                 tracing::debug!(request = name, %refusal, "refused");
@@ -150,9 +158,8 @@ impl Service {
             }
         };
         match authorized {
-            Authorized::Put { account, device, request } => {
-                put::put(self, account, device, &request, call.body, responder).await
-            }
+            Authorized::Put { by, request } => put::put(self, by, &request, call.body, responder).await,
+            Authorized::Chain { by, request } => chain::put_chain(self, by, &request, call.body, responder).await,
             Authorized::Get { key, request } => get::get(self, key, &request, responder).await,
             Authorized::Drop { request } => drop_shards::drop_shards(self, request, responder).await,
         }

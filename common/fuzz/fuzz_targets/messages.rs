@@ -53,6 +53,6 @@ fuzz_target!(|bytes: &[u8]| {
     one_of! { what, head, message;
         0 Hello 1 GetMap 2 Renew 3 GetStatus 4 LookUp 5 List 6 MakeFolders 7 Rename 8 Remove 9 ReadManifests 10 Begin 11 Extend
         12 Ask 13 Register 14 PutPages 15 Publish 16 Abandon 17 Heartbeat 18 NewTicket 19 Revoke 20 Enroll 21 PutShard
-        22 GetShard 23 DropShards
+        22 GetShard 23 DropShards 24 PutChain
     }
 });

@@ -2,7 +2,8 @@
 //!
 //! | who | requests |
 //! |---|---|
-//! | client | [`PutShard`] with a grant of its own device, [`GetShard`] of its own account's shards |
+//! | client | [`PutShard`] and [`PutChain`] with a grant of its own device, [`GetShard`] of its own account's shards |
+//! | peer | [`PutShard`] and [`PutChain`] with any device's grant that holds: it passes on what that device has sent |
 //! | directory | [`GetShard`] of any account, [`DropShards`] |
 //! | admin | none |
 //!
@@ -13,9 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::address::ShardAddress;
 use crate::bounded::BoundedVec;
 use crate::grant::SignedGrant;
-use crate::id::{AccountId, ChunkId};
+use crate::id::{AccountId, ChunkId, PeerId};
 use crate::limits;
 use crate::proto::frame::requests;
+use crate::proto::refusal::Refusal;
 use crate::redundancy::Redundancy;
 
 /// Stores one shard; its bytes are the body. Answered when it would survive a power cut.
@@ -36,6 +38,42 @@ pub struct PutShard {
 pub struct Stored {
     /// It was there already; the body was not needed.
     pub existed: bool,
+}
+
+/// Stores one copy, and passes the same bytes on to further peers, one after the other, while they arrive. Only for k = 1, where all
+/// shards of a chunk are the same bytes. The body is that of [`PutShard`].
+///
+/// What can be refused before a byte is read is refused as for [`PutShard`], and then nothing is passed on. Answered when every peer
+/// has answered or was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PutChain {
+    pub put: PutShard,
+    /// Who is next, in this order; each gets the rest of the list, so it ends. No index and no peer is named twice, nor whoever is asked.
+    pub onward: BoundedVec<Onward, { limits::ONWARD }>,
+}
+
+/// A further copy: its index, and whom it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Onward {
+    pub index: u8,
+    pub peer: PeerId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chained {
+    /// The asked peer's own, then those of `onward` in its order.
+    pub outcomes: BoundedVec<ChainOutcome, { limits::SHARDS_PER_CHUNK }>,
+}
+
+/// What became of one copy. Variants are append-only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChainOutcome {
+    /// 0
+    Stored(Stored),
+    /// 1
+    Refused(Refusal),
+    /// 2: nobody answered in time; it may have been stored all the same
+    Unreachable,
 }
 
 /// Reads a part of a shard; the bytes are the answer's body.
@@ -76,6 +114,7 @@ requests! {
     PeerRequest {
         1 PutShard -> Stored;
         2 GetShard -> ShardRange;
+        3 PutChain -> Chained;
         10 DropShards -> Dropped;
     }
 }

@@ -29,6 +29,7 @@ macro_rules! each_request {
         $check::<Publish>($($argument),*); $check::<Abandon>($($argument),*); $check::<Heartbeat>($($argument),*);
         $check::<NewTicket>($($argument),*); $check::<Revoke>($($argument),*); $check::<Enroll>($($argument),*);
         $check::<PutShard>($($argument),*); $check::<GetShard>($($argument),*); $check::<DropShards>($($argument),*);
+        $check::<PutChain>($($argument),*);
     };
 }
 
@@ -131,6 +132,18 @@ fn the_bytes_of_every_message_are_what_they_were() {
         assert_eq!(now, recorded, "the bytes of a message changed");
     }
     assert!(now == recorded, "the fixture lacks a message; it should now read:\n{now}");
+}
+
+#[test]
+fn the_numbers_of_what_became_of_a_copy_are_what_they_were() {
+    let outcomes = [
+        (ChainOutcome::Stored(Stored { existed: true }), "0001"),
+        (ChainOutcome::Refused(Refusal::Busy), "0110"),
+        (ChainOutcome::Unreachable, "02"),
+    ];
+    for (outcome, bytes) in outcomes {
+        assert_eq!(hex(&codec::encode(&outcome).unwrap()), bytes);
+    }
 }
 
 /// A refusal's number and zeros for whatever it carries.

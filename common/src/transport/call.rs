@@ -67,3 +67,45 @@ async fn exchange<R: Request>(
     let answer = decode_response::<R>(head, &message).map_err(CallError::Misbehaved)?;
     Ok((answer.map_err(CallError::Refused)?, reader))
 }
+
+/// A request whose body is written piece by piece, while it comes in from elsewhere. Dropped before [`answer`](Self::answer) it resets
+/// the stream, and the other end sees a body that was broken off.
+#[derive(Debug)]
+pub struct Streamed {
+    writer: BodyWriter,
+    reader: BodyReader,
+}
+
+impl Streamed {
+    /// Sends the message.
+    ///
+    /// # Errors
+    /// See [`CallError`]; it does not show yet whether the request is refused.
+    pub async fn begin<R: Request>(connection: &Connection, request: &R) -> Result<Self, CallError> {
+        let message = encode_request(request).map_err(|source| CallError::Unsendable { name: R::NAME, source })?;
+        let (send, receive) = connection.0.open_bi().await?;
+        let mut streamed = Self { writer: BodyWriter::new(send), reader: BodyReader::new(receive) };
+        streamed.write(&mut [Bytes::from(message)]).await?;
+        Ok(streamed)
+    }
+
+    /// Sends these pieces; `false` when the other end wants no more: its answer then says why.
+    ///
+    /// # Errors
+    /// As [`BodyWriter::write`].
+    pub async fn write(&mut self, pieces: &mut [Bytes]) -> Result<bool, CallError> {
+        self.writer.write_unless_stopped(pieces).await
+    }
+
+    /// Ends the body and waits for the answer to this request, as long as the caller does.
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn answer<R: Request>(self) -> Result<R::Response, CallError> {
+        let Self { writer, mut reader } = self;
+        writer.finish();
+        let head = reader.head().await?;
+        let message = reader.message(head.len).await?;
+        decode_response::<R>(head, &message).map_err(CallError::Misbehaved)?.map_err(CallError::Refused)
+    }
+}

@@ -223,6 +223,7 @@ pub struct Dialler(ClientConfig);
 pub struct Endpoint {
     pub(super) inner: quinn::Endpoint,
     transport: Arc<TransportConfig>,
+    tuning: Tuning,
     options: EndpointOptions,
     counters: Arc<Counters>,
 }
@@ -241,7 +242,7 @@ impl Endpoint {
         let (counted, counters) = Counted::new(runtime.wrap_udp_socket(socket).map_err(BindError::Socket)?);
         let inner = quinn::Endpoint::new_with_abstract_socket(config, None, Arc::new(counted), runtime)
             .map_err(BindError::Socket)?;
-        Ok(Self { inner, transport: Arc::new(options.transport(tuning)), options, counters })
+        Ok(Self { inner, transport: Arc::new(options.transport(tuning)), tuning, options, counters })
     }
 
     /// For who only dials: any port, IPv6 and IPv4 where the machine has both.
@@ -291,9 +292,21 @@ impl Endpoint {
     /// # Errors
     /// When the configuration is not one for QUIC.
     pub fn dialler(&self, tls: rustls::ClientConfig) -> Result<Dialler, BindError> {
+        Self::dialler_with(tls, self.transport.clone())
+    }
+
+    /// One whose connections hold what these options say, in place of the endpoint's own.
+    ///
+    /// # Errors
+    /// As [`dialler`](Self::dialler).
+    pub fn dialler_for(&self, tls: rustls::ClientConfig, options: &EndpointOptions) -> Result<Dialler, BindError> {
+        Self::dialler_with(tls, Arc::new(options.transport(self.tuning)))
+    }
+
+    fn dialler_with(tls: rustls::ClientConfig, transport: Arc<TransportConfig>) -> Result<Dialler, BindError> {
         let tls = QuicClientConfig::try_from(tls).map_err(BindError::Tls)?;
         let mut config = ClientConfig::new(Arc::new(tls));
-        config.transport_config(self.transport.clone());
+        config.transport_config(transport);
         Ok(Dialler(config))
     }
 

@@ -27,7 +27,7 @@ mod tests;
 pub mod traffic;
 
 pub use body::{BodyReader, BodyWriter};
-pub use call::{call, call_while_busy};
+pub use call::{Streamed, call, call_while_busy};
 pub use connection::{Connection, Protocol};
 pub use endpoint::{BindError, Dialler, Endpoint, EndpointOptions, listen_address};
 pub use error::{CallError, HandshakeError, Lost};

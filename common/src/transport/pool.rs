@@ -159,6 +159,14 @@ impl Link {
         }
     }
 
+    /// The connection, dialled when there is none; fails at once while the remote is known to be down.
+    ///
+    /// # Errors
+    /// [`CallError::Unreachable`], or why whoever answers is not talked to.
+    pub async fn connection_within(&self, limit: Duration) -> Result<Connection, CallError> {
+        self.connection(Instant::now() + limit, true).await
+    }
+
     /// Waits until another connection than the one of this number stands.
     pub(super) async fn replaced(&self, number: usize) {
         let mut state = self.0.state.clone();

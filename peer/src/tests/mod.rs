@@ -1,5 +1,6 @@
 //! A whole peer on loopback, asked by devices and governed by a directory.
 
+mod chain;
 mod cluster;
 mod join;
 mod orders;
