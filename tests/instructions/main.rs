@@ -18,6 +18,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod baseline;
+// Both make bytes and ids with `blake3`.
 #[path = "../../common/benches/rooms/inputs.rs"]
 #[allow(dead_code, reason = "the benches use more of it")]
 mod inputs;
