@@ -11,6 +11,7 @@
 
 mod authorise;
 mod bad_input;
+mod bench;
 mod churn;
 mod clock;
 mod enrol;
@@ -19,5 +20,6 @@ mod network;
 mod power_cut;
 mod round_trip;
 mod secrecy;
+mod slow_peer;
 mod stop;
 mod support;

@@ -1,7 +1,7 @@
 //! Up: from local files to visible versions. `read -> cut -> name -> ask -> seal -> place -> send -> register -> publish`.
 //!
 //! In reading order: [`put_files`] (sorts jobs by size), `file` (a file cut into chunks of its own), `pack` (small files that
-//! share chunks), `send` (one chunk to its peers), `upload` (what the directory holds for it), `publish` (making it visible).
+//! share chunks), `send` (one chunk to its peers), `pace` (who of them is slow), `upload` (what the directory holds for it), `publish` (making it visible).
 //!
 //! Guarantees: nothing is visible before every chunk of it has enough shards durable on different peers and is registered; a
 //! file that changed while it was read is not published; a failed or cancelled put abandons what it had begun. At most
@@ -13,6 +13,7 @@
 mod chunk;
 mod error;
 mod file;
+mod pace;
 mod pack;
 mod publish;
 mod send;
@@ -40,6 +41,7 @@ use crate::transfer::{Progress, PutJob, PutOptions, PutReport, Source};
 
 pub use error::UpError;
 use file::Reading;
+use pace::Pace;
 use tally::Tally;
 use upload::Upload;
 
@@ -68,6 +70,8 @@ struct Up {
     /// The upload that small and middling files share, begun when first needed.
     shared: Mutex<Option<Arc<Upload>>>,
     tally: Tally,
+    /// How fast peers take shards.
+    pace: std::sync::Mutex<Pace>,
     /// Uploads that were begun and not ended: what an interrupted put has to abandon.
     open: std::sync::Mutex<HashSet<VersionId>>,
 }
@@ -79,6 +83,10 @@ impl Up {
 
     fn open_uploads(&self) -> std::sync::MutexGuard<'_, HashSet<VersionId>> {
         self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn pace(&self) -> std::sync::MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Lets go of what only the uploads of this put still hold. After a success this is tidiness: what is published holds its
@@ -127,6 +135,7 @@ pub async fn put_files(
         cores: Arc::new(Semaphore::new(cores)),
         shared: Mutex::new(None),
         tally: Tally::new(),
+        pace: std::sync::Mutex::new(Pace::new()),
         open: std::sync::Mutex::default(),
     });
     let result = options.cancel.guard(sort(&up, &mut jobs)).await.unwrap_or(Err(UpError::Interrupted));

@@ -1,4 +1,9 @@
 //! Send: one chunk's shards to their peers, in parallel; whoever fails is replaced by the next in rendezvous order.
+//!
+//! A shard that is overdue by what other peers do meanwhile ([`Pace`](super::pace::Pace)) is offered to the next peer as well. The
+//! first of the two that is durable counts, and the other is broken off; if it becomes durable all the same, it is not registered,
+//! and left to the directory's collector like every shard that nobody registers. So exactly n placements of n different shards on n
+//! different peers are registered, however many were tried. The slow peer gets no new shards for a while.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,8 +20,8 @@ use common::proto::peer::PutShard;
 use common::proto::refusal::{GrantFault, Refusal, Retry};
 use common::redundancy::Redundancy;
 use common::transport::CallError;
-use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::upload::Upload;
 use super::{Up, UpError};
@@ -24,6 +29,8 @@ use crate::seal::Sealed;
 
 /// A shard that a living peer has not acknowledged by then goes elsewhere. A dead peer is noticed much sooner, by its silence.
 const SHARD_PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is looked who is overdue, while there are peers to go to.
+const LOOK: Duration = Duration::from_millis(50);
 /// How often a peer that says it is busy is asked again.
 const BUSY_TRIES: u32 = 20;
 /// With too few peers: how long to wait for some to return, doubling.
@@ -95,46 +102,163 @@ struct Sending<'a> {
     why: Vec<String>,
 }
 
+/// One shard on its way to one peer.
+struct Attempt {
+    index: u8,
+    peer: PeerId,
+    since: Instant,
+    /// Offered to another peer as well, or the other offer itself.
+    hedged: bool,
+    task: AbortHandle,
+}
+
+/// What is on its way in one round, and who could still be asked.
+struct Round {
+    tasks: JoinSet<(ShardAt, Result<u64, CallError>)>,
+    under_way: Vec<Attempt>,
+    missing: VecDeque<u8>,
+    peers: VecDeque<PeerId>,
+}
+
+impl Round {
+    /// Forgets an attempt that has ended.
+    fn take(&mut self, shard: &ShardAt) -> Option<Attempt> {
+        let found = |attempt: &Attempt| attempt.index == shard.index && attempt.peer == shard.peer;
+        let place = self.under_way.iter().position(found)?;
+        Some(self.under_way.swap_remove(place))
+    }
+
+    /// Breaks off what is still trying to place a shard that is durable now.
+    fn break_off(&mut self, index: u8) {
+        for attempt in self.under_way.extract_if(.., |attempt| attempt.index == index) {
+            attempt.task.abort();
+        }
+    }
+
+    /// A shard that could not be placed is missing again, unless somebody else still has it; who may then be replaced in turn.
+    fn put_back(&mut self, index: u8) {
+        match self.under_way.iter_mut().find(|attempt| attempt.index == index) {
+            Some(other) => other.hedged = false,
+            None => self.missing.push_back(index),
+        }
+    }
+
+    /// The next attempt that ended; `None` when nothing is under way. Looks up now and then while somebody could be replaced.
+    async fn next(&mut self) -> Option<Result<(ShardAt, Result<u64, CallError>), Event>> {
+        loop {
+            let ended = if self.peers.is_empty() {
+                self.tasks.join_next().await
+            } else {
+                match timeout(LOOK, self.tasks.join_next()).await {
+                    Ok(ended) => ended,
+                    Err(_) => return Some(Err(Event::Look)),
+                }
+            };
+            match ended? {
+                Ok(done) => return Some(Ok(done)),
+                Err(error) if error.is_cancelled() => {}
+                Err(panic) => return Some(Err(Event::Panic(panic.to_string()))),
+            }
+        }
+    }
+}
+
+enum Event {
+    /// Time to look who is overdue.
+    Look,
+    Panic(String),
+}
+
 impl Sending<'_> {
     /// Offers every shard that is not durable yet to the peers that hold none, until all are placed or nobody is left.
     async fn round(&mut self) -> Result<(), UpError> {
-        let mut peers = self.candidates();
-        let mut missing: VecDeque<u8> = (0..)
-            .take(self.chunk.shards.len())
-            .filter(|index| self.shards.iter().all(|shard| shard.index != *index))
-            .collect();
-        let mut attempts = JoinSet::new();
+        let missing = (0..).take(self.chunk.shards.len());
+        let missing = missing.filter(|index| self.shards.iter().all(|shard| shard.index != *index)).collect();
+        let mut round = Round { tasks: JoinSet::new(), under_way: Vec::new(), missing, peers: self.candidates() };
         loop {
-            while let (Some(_), Some(_)) = (missing.front(), peers.front()) {
-                let (Some(index), Some(peer)) = (missing.pop_front(), peers.pop_front()) else { break };
-                let Some(attempt) = self.attempt(index, peer) else { continue };
-                attempts.spawn(attempt);
+            while !round.missing.is_empty() && !round.peers.is_empty() {
+                let (Some(index), Some(peer)) = (round.missing.pop_front(), round.peers.pop_front()) else { break };
+                self.start(&mut round, index, peer, false);
             }
-            let Some(attempt) = attempts.join_next().await else { return Ok(()) };
-            let (shard, outcome) = attempt.map_err(|panic| UpError::Bug(panic.to_string()))?;
+            let (shard, outcome) = match round.next().await {
+                None => return Ok(()),
+                Some(Err(Event::Look)) => {
+                    self.hedge(&mut round);
+                    continue;
+                }
+                Some(Err(Event::Panic(panic))) => return Err(UpError::Bug(panic)),
+                Some(Ok(ended)) => ended,
+            };
+            // Both of two may end before one could be broken off: then the first counts.
+            let Some(attempt) = round.take(&shard) else { continue };
             match outcome {
                 Ok(sent) => {
+                    let len = self.len(shard.index);
+                    self.up.pace().done(shard.peer, len, attempt.since, Instant::now());
                     self.bytes += sent;
                     self.shards.push(shard);
+                    round.break_off(shard.index);
                 }
                 Err(CallError::Refused(Refusal::Grant(GrantFault::Expired(_) | GrantFault::Spent))) => {
                     self.grant = self.upload.renew(&self.grant).await?;
-                    missing.push_back(shard.index);
-                    peers.push_back(shard.peer);
+                    round.put_back(shard.index);
+                    round.peers.push_back(shard.peer);
                 }
                 Err(error) => {
                     tracing::debug!(peer = %shard.peer.short(), %error, "shard goes elsewhere");
                     self.why.push(format!("peer {}: {}", shard.peer.short(), reason(&error)));
-                    missing.push_back(shard.index);
+                    round.put_back(shard.index);
                 }
             }
         }
     }
 
-    /// Peers that hold no shard of the chunk yet, in rendezvous order; suspect ones last.
+    fn len(&self, index: u8) -> u64 {
+        self.chunk.shards.get(usize::from(index)).map_or(0, |(_, bytes)| bytes.len() as u64)
+    }
+
+    fn start(&self, round: &mut Round, index: u8, peer: PeerId, hedged: bool) {
+        let Some(attempt) = self.attempt(index, peer) else { return };
+        let task = round.tasks.spawn(attempt);
+        round.under_way.push(Attempt { index, peer, since: Instant::now(), hedged, task });
+    }
+
+    /// Offers what is overdue to the next peers as well.
+    fn hedge(&self, round: &mut Round) {
+        let now = Instant::now();
+        for place in 0..round.under_way.len() {
+            let mut pace = self.up.pace();
+            let Some(attempt) = round.under_way.get_mut(place) else { return };
+            let (index, slow, since) = (attempt.index, attempt.peer, attempt.since);
+            let overdue = pace.is_overdue(slow, self.len(index), since, now);
+            if attempt.hedged || !overdue {
+                continue;
+            }
+            pace.avoid(slow, now);
+            // To a peer that is slow itself nothing is gained by turning, unless it has come further meanwhile.
+            let next = round.peers.iter().position(|peer| !pace.is_avoided(*peer, now));
+            let next = next.or_else(|| round.peers.iter().position(|peer| pace.has_done_since(*peer, since)));
+            let Some(next) = next else { continue };
+            if !pace.may_hedge() {
+                return;
+            }
+            drop(pace);
+            attempt.hedged = true;
+            tracing::debug!(peer = %slow.short(), "a slow peer's shard is offered to the next as well");
+            if let Some(peer) = round.peers.remove(next) {
+                self.start(round, index, peer, true);
+            }
+        }
+    }
+
+    /// Peers that hold no shard of the chunk yet, in rendezvous order; behind them who was slow just now, and suspect ones last.
     fn candidates(&self) -> VecDeque<PeerId> {
         let map = self.up.session.map();
         let mut order = place::order(&self.chunk.chunk, &map);
+        {
+            let (pace, now) = (self.up.pace(), Instant::now());
+            order.sort_by_key(|peer| pace.is_avoided(*peer, now)); // a stable sort
+        }
         let suspect = map.peers.iter().filter(|peer| peer.writable && peer.state == PeerState::Suspect);
         order.extend(place::order_of(&self.chunk.chunk, suspect));
         order.retain(|peer| self.shards.iter().all(|shard| shard.peer != *peer));
