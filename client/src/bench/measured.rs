@@ -15,11 +15,20 @@ pub struct Sample {
     pub wire: Option<Wire>,
 }
 
-/// What the client sent and received: payloads of UDP, and how many datagrams carried them.
+/// What went through the client's socket: payloads of UDP, and how many datagrams carried them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wire {
-    pub bytes: u64,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
     pub datagrams: u64,
+}
+
+impl Wire {
+    /// Both ways.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.sent_bytes.saturating_add(self.received_bytes)
+    }
 }
 
 /// What was done.
@@ -115,16 +124,19 @@ impl Row {
         float(self.files) / self.seconds()
     }
 
-    /// What went through the client's socket, both ways.
+    /// What the client sent, and what it received.
     #[must_use]
-    pub fn wire_bytes(&self) -> Option<f64> {
-        self.of(|sample| Some(float(sample.wire?.bytes)))
+    pub fn wire_bytes(&self) -> [Option<f64>; 2] {
+        [
+            self.of(|sample| Some(float(sample.wire?.sent_bytes))),
+            self.of(|sample| Some(float(sample.wire?.received_bytes))),
+        ]
     }
 
-    /// The same as a share of the content.
+    /// Both ways together, as a share of the content.
     #[must_use]
     pub fn wire_share(&self) -> Option<f64> {
-        self.wire_bytes().map(|bytes| bytes / float(self.bytes))
+        self.of(|sample| Some(float(sample.wire?.bytes()) / float(self.bytes)))
     }
 
     /// Bytes of shards for each byte of content.
@@ -234,7 +246,7 @@ mod tests {
             ..Sample::default()
         };
         row.samples = vec![known];
-        assert_eq!((row.cpu(), row.wire_bytes(), row.copies()), (Some(3.5), None, 1.5));
+        assert_eq!((row.cpu(), row.wire_share(), row.copies()), (Some(3.5), None, 1.5));
         assert!((row.rate() - 536.87).abs() < 0.01);
         row.samples.push(Sample { spent: Spent::default(), ..known });
         assert_eq!((row.cpu(), row.seconds()), (None, 2.0));

@@ -89,7 +89,7 @@ impl Report {
         };
         let (cpu, per_gib): (Map<_, _>, Map<_, _>) = (by_process(row.cpu_seconds()), by_process(row.cpu_per_gib()));
         let (client, directory, peer) = row.peak_memory();
-        let ratios = self.ratios(row);
+        let ([sent, received], ratios) = (row.wire_bytes(), self.ratios(row));
         json!({
             "event": "row",
             "row": row.work.key(),
@@ -103,7 +103,7 @@ impl Report {
             "cpu_seconds": cpu,
             "cpu_seconds_per_gib": per_gib,
             "peak_memory_bytes": { "client": client, "directory": directory, "peer": peer },
-            "wire_bytes": row.wire_bytes().map(round),
+            "wire_bytes": { "sent": sent, "received": received },
             "wire_share": row.wire_share(),
             "ratios": {
                 "cores": ratios.cores.map(round),

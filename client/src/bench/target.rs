@@ -150,7 +150,8 @@ fn told(lines: &str) -> (Option<Wire>, u64) {
         let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
         sent = sent.saturating_add(number(&event, "sent"));
         wire = event.get("wire").map(|wire| Wire {
-            bytes: number(wire, "sent_bytes") + number(wire, "received_bytes"),
+            sent_bytes: number(wire, "sent_bytes"),
+            received_bytes: number(wire, "received_bytes"),
             datagrams: number(wire, "sent_datagrams") + number(wire, "received_datagrams"),
         });
     }
@@ -166,7 +167,7 @@ mod tests {
         let end =
             r#"{"event":"end","wire":{"sent_bytes":5,"received_bytes":6,"sent_datagrams":1,"received_datagrams":2}}"#;
         let lines = format!("{{\"event\":\"put\",\"sent\":7}}\n{{\"event\":\"put\",\"sent\":8}}\n{end}\n");
-        assert_eq!(told(&lines), (Some(Wire { bytes: 11, datagrams: 3 }), 15));
+        assert_eq!(told(&lines), (Some(Wire { sent_bytes: 5, received_bytes: 6, datagrams: 3 }), 15));
         assert_eq!(told("no json\n"), (None, 0));
     }
 }

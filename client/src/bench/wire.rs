@@ -28,7 +28,8 @@ impl WireCost {
     pub fn object(&self) -> Value {
         let way = |wire: &Wire| {
             json!({
-                "udp_bytes": wire.bytes,
+                "sent_bytes": wire.sent_bytes,
+                "received_bytes": wire.received_bytes,
                 "datagrams": wire.datagrams,
                 "beyond": self.beyond(wire),
                 "beyond_with_headers": self.beyond_with_headers(wire),
@@ -41,13 +42,13 @@ impl WireCost {
     /// What is sent and received beyond the file, as a share of it: in payloads of UDP.
     #[must_use]
     pub fn beyond(&self, wire: &Wire) -> f64 {
-        float(wire.bytes) / float(self.bytes) - 1.0
+        float(wire.bytes()) / float(self.bytes) - 1.0
     }
 
     /// The same with the headers of IPv4 and UDP.
     #[must_use]
     pub fn beyond_with_headers(&self, wire: &Wire) -> f64 {
-        float(wire.bytes + wire.datagrams * HEADER_BYTES) / float(self.bytes) - 1.0
+        float(wire.bytes() + wire.datagrams * HEADER_BYTES) / float(self.bytes) - 1.0
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
 
     #[test]
     fn headers_count_for_each_datagram() {
-        let wire = Wire { bytes: 1_040, datagrams: 1 };
+        let wire = Wire { sent_bytes: 1_000, received_bytes: 40, datagrams: 1 };
         let cost = WireCost { bytes: 1_000, put: wire, get: wire };
         assert!((cost.beyond(&wire) - 0.04).abs() < 1e-9);
         assert!((cost.beyond_with_headers(&wire) - 0.068).abs() < 1e-9);
