@@ -2,7 +2,6 @@
 //!
 //! Every request runs on a thread where it may wait for the disk; the threads of the network never do.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -401,14 +400,10 @@ impl Handler for Door {
     }
 
     async fn handle(&self, caller: Arc<Caller>, call: Call, responder: Responder) -> Result<(), CallError> {
-        let service = self.0.clone();
-        off_the_network(async move {
-            match caller.protocol {
-                Protocol::Enroll => service.answer_enroll(&caller, &call, responder).await,
-                Protocol::Main => service.answer(&caller, &call, responder).await,
-            }
-        })
-        .await
+        match caller.protocol {
+            Protocol::Enroll => self.0.answer_enroll(&caller, &call, responder).await,
+            Protocol::Main => self.0.answer(&caller, &call, responder).await,
+        }
     }
 }
 
@@ -417,22 +412,5 @@ fn id_of(subject: &Subject) -> Option<[u8; 16]> {
         Subject::Peer(peer) => Some(peer.0),
         Subject::Client { device, .. } => Some(device.0),
         Subject::Directory | Subject::Admin(_) => None,
-    }
-}
-
-/// Runs a future on a thread where it may wait for the disk. A panic in it goes on here, where the transport reports it.
-async fn off_the_network<F>(future: F) -> F::Output
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    let runtime = tokio::runtime::Handle::current();
-    let span = tracing::Span::current();
-    match tokio::task::spawn_blocking(move || span.in_scope(|| runtime.block_on(future))).await {
-        Ok(output) => output,
-        Err(fault) => match fault.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => std::future::pending().await, // the runtime is ending, and this with it
-        },
     }
 }

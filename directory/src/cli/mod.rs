@@ -28,7 +28,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { explain::USAGE } else { 0 });
         }
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return explain::tell(&Failure::Runtime(error)),
     };
@@ -38,6 +38,12 @@ pub(crate) fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => explain::tell(&failure),
     }
+}
+
+/// Requests are answered on the network's threads. Reading a record seldom waits for the disk, and then the others go on: so there
+/// are twice as many as cores.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).saturating_mul(2)
 }
 
 async fn run(arguments: Arguments) -> Result<(), Failure> {

@@ -65,6 +65,7 @@ impl Writer {
             let (batch, close) = self.take(job);
             self.serve(batch);
             if let Some(reply) = close {
+                self.queue.close(); // before the answer: who has it is refused, not left without one
                 let _ = reply.send(self.close());
                 return;
             }
