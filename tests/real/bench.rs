@@ -110,7 +110,7 @@ fn a_cluster_that_was_joined_is_measured_and_its_tree_is_as_before() {
     shoal(&cluster, 0, &["mkdir", "/measured"]);
     let ids: Vec<String> = cluster.processes().map(|process| process.id().to_string()).collect();
     let ids = ids.join(",");
-    let more = ["--at", "/measured", "--below", text(&work), "--server-id", &ids];
+    let more = ["--at", "/measured", "--below", text(&work), "--server-pid", &ids];
     let answer = shoal(&cluster, 0, &[&["bench", "--json"], &SMALL[..], &more].concat());
     let rows = rows(&answer);
     let found = kinds(&rows);
@@ -167,7 +167,7 @@ fn a_cluster_that_was_joined_is_asked_for_no_more_than_it_has() {
     let own = std::process::id().to_string();
     let cases: &[(i32, &[&str], &str)] = &[
         (2, &["--only", "devices"], "add --start"),
-        (2, &["--server-id", &own], "neither shoal-directory nor shoal-peer"),
+        (2, &["--server-pid", &own], "neither shoal-directory nor shoal-peer"),
         (2, &["--at", "/a/../b"], ".."),
         (1, &["--at", "/no/such"], "/no"),
         (13, &["--redundancy", "1/9", "--only", "put"], "needed"),

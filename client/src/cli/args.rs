@@ -282,8 +282,8 @@ pub struct Status {}
 /// opening, raw QUIC on loopback, the disk. Files go into a new hidden folder, which is removed at the end; history keeps them.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  shoal bench --start                           # a directory and three peers on this machine, for the time of it
-  shoal bench --size 256MiB --times 1           # the cluster that this device has joined
+  shoal bench --start                           # a cluster on this machine, for the time of it
+  shoal bench --size 256MiB --times 1           # the cluster that you have joined
   shoal bench --start --only put,get --size 4GiB --redundancy 1/1,4/6
   shoal bench --start --json | jq -c 'select(.event == \"row\") | [.row, .mb_per_second]'")]
 pub struct Bench {
@@ -337,7 +337,7 @@ pub struct Bench {
 
     /// Process ids of shoal-directory and shoal-peer on this machine, to show their CPU time and memory
     #[arg(long, value_name = "PID", value_delimiter = ',', conflicts_with = "start")]
-    pub server_id: Vec<u32>,
+    pub server_pid: Vec<u32>,
 }
 
 /// What `shoal bench` can measure.

@@ -54,7 +54,7 @@ fn plan(context: &Context, args: Bench) -> anyhow::Result<Plan> {
     } else {
         let at = RemotePath::from_os(&args.at)?.to_string();
         let directory = context.global.directory.clone();
-        Place::Joined(Joined { home: context.home()?, directory, at, server_ids: args.server_id })
+        Place::Joined(Joined { home: context.home()?, directory, at, server_ids: args.server_pid })
     };
     let mut only: BTreeSet<Part> = args.only.iter().copied().map(part).collect();
     if only.is_empty() {
