@@ -70,10 +70,21 @@ impl PutJob {
     }
 }
 
+/// Who sends the copies of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fanout {
+    /// This device, each to its peer.
+    #[default]
+    Star,
+    /// This device one, and the peers to each other. Where shards differ (k > 1) it is as with a star.
+    Chain,
+}
+
 /// How a put is done.
 #[derive(Clone)]
 pub struct PutOptions {
     pub redundancy: Redundancy,
+    pub fanout: Fanout,
     pub cancel: Cancel,
     pub progress: Arc<dyn Progress>,
 }

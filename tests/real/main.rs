@@ -15,6 +15,7 @@ mod bench;
 mod churn;
 mod clock;
 mod enrol;
+mod fanout;
 mod full_disk;
 mod network;
 mod power_cut;

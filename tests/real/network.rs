@@ -2,74 +2,22 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use tests::harness::cable::SERVERS;
 use tests::harness::process::run;
-use tests::harness::{Cluster, ClusterOptions, Conditions, Direction, binary, content};
+use tests::harness::{Cable, Cluster, ClusterOptions, Conditions, Direction, binary, content};
 
 use crate::support::{cluster, file, shoal, text};
 
-const SERVERS: &str = "10.211.7.1";
-const DEVICES: &str = "10.211.7.2";
 const ETHERNET_HEADER: u64 = 14;
 
-/// Two network namespaces with a cable between them; gone when dropped. `None`, with a word about it, where that is not permitted.
-struct Cable {
-    servers: String,
-    devices: String,
-}
-
-impl Cable {
-    fn lay(mtu: u32) -> Option<Self> {
-        let name = |end| format!("shoal-{}-{end}", std::process::id());
-        let cable = Self { servers: name("servers"), devices: name("devices") };
-        let (servers, devices, mtu) = (cable.servers.as_str(), cable.devices.as_str(), mtu.to_string());
-        let link = ["link", "add", "cable", "mtu", &mtu, "netns", servers, "type", "veth"];
-        let peer = ["peer", "name", "cable", "mtu", &mtu, "netns", devices];
-        let made = ip(&["netns", "add", servers]) && ip(&["netns", "add", devices]) && ip(&[&link[..], &peer].concat());
-        if !made {
-            eprintln!("skipped: this machine does not let the test make network namespaces with `ip netns`");
-            return None;
-        }
-        for (namespace, address) in [(servers, SERVERS), (devices, DEVICES)] {
-            assert!(ip(&["-n", namespace, "address", "add", &format!("{address}/24"), "dev", "cable"]));
-            for interface in ["cable", "lo"] {
-                // One segment a batch: the kernel cuts batches before it counts, as real hardware does.
-                assert!(ip(&["-n", namespace, "link", "set", "dev", interface, "gso_max_segs", "1", "up"]));
-            }
-        }
-        Some(cable)
-    }
-
-    /// Packets and bytes that an interface has sent so far, with their Ethernet headers.
-    fn sent(namespace: &str, interface: &str) -> [u64; 2] {
-        ["tx_packets", "tx_bytes"].map(|counter| {
-            let path = format!("/sys/class/net/{interface}/statistics/{counter}");
-            let read = Command::new("ip").args(["netns", "exec", namespace, "cat", &path]).output().unwrap();
-            String::from_utf8_lossy(&read.stdout).trim().parse().unwrap()
-        })
-    }
-
-    /// Bytes a packet of an interface, on average and headers included, while something is done.
-    fn average(namespace: &str, interface: &str, work: impl FnOnce()) -> u64 {
-        let [packets, bytes] = Self::sent(namespace, interface);
-        work();
-        let [packets_now, bytes_now] = Self::sent(namespace, interface);
-        (bytes_now - bytes) / (packets_now - packets).max(1)
-    }
-}
-
-impl Drop for Cable {
-    fn drop(&mut self) {
-        for namespace in [&self.servers, &self.devices] {
-            ip(&["netns", "delete", namespace]);
-        }
-    }
-}
-
-fn ip(arguments: &[&str]) -> bool {
-    let status = Command::new("ip").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+/// Bytes a packet of an interface, on average and headers included, while something is done.
+fn average(namespace: &str, interface: &str, work: impl FnOnce()) -> u64 {
+    let [packets, bytes] = Cable::sent(namespace, interface).unwrap();
+    work();
+    let [packets_now, bytes_now] = Cable::sent(namespace, interface).unwrap();
+    (bytes_now - bytes) / (packets_now - packets).max(1)
 }
 
 fn on_cable(cable: &Cable) -> ClusterOptions {
@@ -104,15 +52,15 @@ fn there_and_back(cluster: &Cluster, namespace: &str, mtu: &str, work: &Path, se
 
 #[test]
 fn packets_grow_to_what_an_ethernet_carries_and_on_loopback_beyond() {
-    let Some(cable) = Cable::lay(1_500) else { return };
+    let Some(cable) = Cable::lay(1_500).unwrap() else { return };
     let (mut cluster, work) = cluster(on_cable(&cable));
     let source = file(&work, "first", 1, 64 << 20);
     let back = work.join("first-back");
 
-    let up = Cable::average(&cable.devices, "cable", || {
+    let up = average(&cable.devices, "cable", || {
         shoal(&cluster, 0, &["put", text(&source), "/first"]);
     });
-    let down = Cable::average(&cable.servers, "cable", || {
+    let down = average(&cable.servers, "cable", || {
         shoal(&cluster, 0, &["get", "/first", text(&back)]);
     });
     content::compare(&source, &back).unwrap();
@@ -122,7 +70,7 @@ fn packets_grow_to_what_an_ethernet_carries_and_on_loopback_beyond() {
     }
 
     // The same programs in one namespace: loopback carries what we like best. Acknowledgements and the rest are in the average.
-    let wide = Cable::average(&cable.servers, "lo", || {
+    let wide = average(&cable.servers, "lo", || {
         there_and_back(&cluster, &cable.servers, "", &work, 2);
     });
     assert!((4_000..=6_500 + 28 + ETHERNET_HEADER).contains(&wide), "{wide} bytes a packet");

@@ -113,7 +113,8 @@ pub struct Join {
   shoal put notes.txt /notes.txt
   shoal put -r photos /             # to /photos, with times, modes, links and empty folders
   pg_dump db | shoal put - /db.sql
-  shoal put film.mkv /films/ --redundancy 4/6")]
+  shoal put film.mkv /films/ --redundancy 4/6
+  shoal put film.mkv /films/ --fanout chain   # over a slow line: one copy goes out")]
 pub struct Put {
     /// Local files and folders; - is standard input
     #[arg(value_name = "SRC", required = true, num_args = 1..)]
@@ -130,6 +131,27 @@ pub struct Put {
     /// Any k of n shards will do: 1/3 is three copies, 4/6 survives two losses at 1.5x [default: the cluster's]
     #[arg(long, env = "SHOAL_REDUNDANCY", hide_env_values = true, value_name = "K/N")]
     pub redundancy: Option<Redundancy>,
+
+    /// Who sends the copies: star, this device each of them; chain, this device one, which peers pass on to each other. A chain is
+    /// faster where this device's line is slower than the peers' network, and costs the peers more
+    #[arg(long, env = "SHOAL_FANOUT", hide_env_values = true, value_name = "HOW", default_value = "star")]
+    pub fanout: Fanout,
+}
+
+/// `star` or `chain`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Fanout {
+    Star,
+    Chain,
+}
+
+impl From<Fanout> for crate::transfer::Fanout {
+    fn from(fanout: Fanout) -> Self {
+        match fanout {
+            Fanout::Star => Self::Star,
+            Fanout::Chain => Self::Chain,
+        }
+    }
 }
 
 /// Fetch files

@@ -46,7 +46,7 @@ pub(super) async fn run(context: &mut Context, args: Put) -> Outcome {
     let cancel = context.cancel.clone();
     let redundancy = args.redundancy.unwrap_or_else(|| session.redundancy());
     let progress = Arc::clone(&reporter) as Arc<dyn Progress>;
-    let options = PutOptions { redundancy, cancel: cancel.clone(), progress };
+    let options = PutOptions { redundancy, fanout: args.fanout.into(), cancel: cancel.clone(), progress };
     let (send, jobs) = mpsc::channel(JOBS_IN_FLIGHT);
     let work = Work { session: session.clone(), reporter: Arc::clone(&reporter), jobs: send };
     let producing = cancel.guard(produce(work, sources, dest));

@@ -1,8 +1,8 @@
 //! Up: from local files to visible versions. `read -> cut -> name -> ask -> seal -> place -> send -> register -> publish`.
 //!
 //! In reading order: [`put_files`] (sorts jobs by size), `file` (a file cut into chunks of its own), `pack` (small files that
-//! share chunks), `send` (one chunk to its peers), `pace` (who of them is slow), `upload` (what the directory holds for it),
-//! `publish` (making it visible).
+//! share chunks), `send` (one chunk to its peers), `chain` (or one copy, which they pass on), `pace` (who of them is slow),
+//! `upload` (what the directory holds for it), `publish` (making it visible).
 //!
 //! Guarantees: nothing is visible before every chunk of it has enough shards durable on different peers and is registered; a
 //! file that changed while it was read is not published; a failed or cancelled put abandons what it had begun. At most
@@ -11,6 +11,7 @@
 //! Sketch, `1/3`: 1.4 CPU s a GiB for cutting, naming and sealing, then 0.5 a copy for sending. Hashing and sealing run on
 //! blocking threads, one a core; the reader runs ahead of them by what the budget lets it.
 
+mod chain;
 mod chunk;
 mod error;
 mod file;

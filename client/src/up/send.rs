@@ -23,9 +23,11 @@ use common::transport::CallError;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::chain::send_along;
 use super::upload::Upload;
 use super::{Up, UpError};
 use crate::seal::Sealed;
+use crate::transfer::Fanout;
 
 /// A shard that a living peer has not acknowledged by then goes elsewhere. A dead peer is noticed much sooner, by its silence.
 const SHARD_PATIENCE: Duration = Duration::from_secs(120);
@@ -71,6 +73,9 @@ pub(super) async fn send(up: &Up, upload: &Upload, chunk: &Prepared) -> Result<S
     let total: u64 = chunk.shards.iter().map(|(_, bytes)| bytes.len() as u64).sum();
     let grant = upload.grant(total).await?;
     let mut sending = Sending { up, upload, chunk, grant, shards: Vec::new(), bytes: 0, why: Vec::new() };
+    if up.options.fanout == Fanout::Chain {
+        sending.chain().await;
+    }
     sending.round().await?;
     for pause in ROUNDS {
         if sending.shards.len() >= chunk.redundancy.enough() {
@@ -170,6 +175,16 @@ enum Event {
 }
 
 impl Sending<'_> {
+    /// Copies go along a chain of peers first. What does not arrive like this is offered by us, in rounds.
+    async fn chain(&mut self) {
+        let (k, n) = (self.chunk.redundancy.k(), self.chunk.redundancy.n());
+        let Some((put, bytes)) = self.request(0).filter(|_| k == 1 && n > 1) else { return };
+        let along = send_along(&self.up.session, &put, &bytes, self.candidates()).await;
+        self.shards.extend(along.placed);
+        self.bytes += along.bytes;
+        self.why.extend(along.why);
+    }
+
     /// Offers every shard that is not durable yet to the peers that hold none, until all are placed or nobody is left.
     async fn round(&mut self) -> Result<(), UpError> {
         let missing = (0..).take(self.chunk.shards.len());
@@ -278,12 +293,8 @@ impl Sending<'_> {
         map.peers.iter().filter_map(told).collect()
     }
 
-    /// One shard to one peer. `None` when the shard does not exist, which can't be.
-    fn attempt(
-        &self,
-        index: u8,
-        peer: PeerId,
-    ) -> Option<impl Future<Output = (ShardAt, Result<u64, CallError>)> + Send + 'static> {
+    /// What goes out for one shard. `None` when it does not exist, which can't be.
+    fn request(&self, index: u8) -> Option<(PutShard, Bytes)> {
         let (address, bytes) = self.chunk.shards.get(usize::from(index))?.clone();
         let request = PutShard {
             grant: self.grant.clone(),
@@ -294,6 +305,17 @@ impl Sending<'_> {
             len: u32::try_from(bytes.len()).ok()?,
             address,
         };
+        Some((request, bytes))
+    }
+
+    /// One shard to one peer. `None` when the shard does not exist, which can't be.
+    fn attempt(
+        &self,
+        index: u8,
+        peer: PeerId,
+    ) -> Option<impl Future<Output = (ShardAt, Result<u64, CallError>)> + Send + 'static> {
+        let (request, bytes) = self.request(index)?;
+        let address = request.address;
         let link = self.up.session.peer(peer);
         let len = bytes.len() as u64;
         Some(async move {
@@ -316,7 +338,7 @@ fn unknown_peer(peer: PeerId) -> CallError {
 }
 
 /// An error with its causes, in one line.
-fn reason(error: &CallError) -> String {
+pub(super) fn reason(error: &CallError) -> String {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
