@@ -1,6 +1,6 @@
 //! Transport: requests and bodies over QUIC, between identities. The only room that knows quinn.
 //!
-//! In reading order: [`endpoint`] (the socket and its tuning), [`connection`] (one, and who is at its other end), [`error`] (what
+//! In reading order: [`endpoint`] (the socket and its tuning), `congestion` (how fast to send), [`connection`] (one, and who is at its other end), [`error`] (what
 //! can go wrong and whether to try again), [`body`] (raw bytes behind a message), [`call`] (ask), [`serve`] and [`respond`] (answer),
 //! [`reach`](mod@reach) (a first connection), [`pool`] (a link that heals itself), [`traffic`] (what it all costs on the wire); and
 //! [`raw`], the bar that benchmarks measure against.
@@ -14,6 +14,7 @@
 
 pub mod body;
 pub mod call;
+mod congestion;
 pub mod connection;
 pub mod endpoint;
 pub mod error;
