@@ -19,6 +19,7 @@ use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::time::timeout;
 
+use crate::transport::congestion::ByArrival;
 use crate::transport::connection::Connection;
 use crate::transport::error::{CallError, close};
 use crate::transport::traffic::{Counted, Counters, Traffic};
@@ -29,6 +30,9 @@ pub const HANDSHAKE: Duration = Duration::from_secs(5);
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 /// Ten of them fit in one batch of segmentation offload; larger ones are slower.
 const LARGEST_PACKET_BYTES: u16 = 6_500;
+/// What an Ethernet carries over IPv6. Finding out that a path carries more takes packets full of padding, which cost more than a
+/// handshake; where messages are small that never pays.
+const ETHERNET_PACKET_BYTES: u16 = 1_452;
 /// What every path must carry, by QUIC's own rules.
 const SMALLEST_PACKET_BYTES: u16 = 1_200;
 /// Between servers and whoever idles at them: seldom, since there may be thousands.
@@ -56,6 +60,8 @@ pub struct EndpointOptions {
     pub connection_window_bytes: u32,
     /// Bytes sent and not acknowledged.
     pub send_window_bytes: u64,
+    /// The largest UDP payload that this end sends and takes; the other end is told.
+    pub packet_bytes: u16,
     /// Handshakes under way at once; from half of them on, strangers must first prove their address, and beyond all are refused.
     pub handshakes: usize,
     pub silence: Silence,
@@ -73,6 +79,7 @@ impl EndpointOptions {
             stream_window_bytes: 1 << 20,
             connection_window_bytes: 4 << 20,
             send_window_bytes: 4 << 20,
+            packet_bytes: ETHERNET_PACKET_BYTES,
             handshakes: 512,
             silence: PATIENT,
             reset_key: None,
@@ -87,6 +94,7 @@ impl EndpointOptions {
             stream_window_bytes: 8 << 20,
             connection_window_bytes: 16 << 20,
             send_window_bytes: 16 << 20,
+            packet_bytes: LARGEST_PACKET_BYTES,
             handshakes: 256,
             silence: PATIENT,
             reset_key: None,
@@ -101,7 +109,7 @@ impl EndpointOptions {
 
     fn transport(&self, tuning: Tuning) -> TransportConfig {
         let mut mtu = MtuDiscoveryConfig::default();
-        mtu.upper_bound(tuning.packet_bytes);
+        mtu.upper_bound(self.packet_bytes.min(tuning.packet_bytes));
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(VarInt::from_u32(self.incoming_requests))
@@ -132,6 +140,8 @@ struct Tuning {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Congestion {
     /// By the rate at which packets arrive. Loss that is no congestion, as on radio links, hardly slows it.
+    Arrival,
+    /// quinn's take on the same idea, which keeps its rate by filling every queue.
     Bbr,
     /// By loss, like most TCP.
     Cubic,
@@ -140,6 +150,7 @@ enum Congestion {
 impl Congestion {
     fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
         match self {
+            Self::Arrival => Arc::new(ByArrival),
             Self::Bbr => Arc::new(BbrConfig::default()),
             Self::Cubic => Arc::new(CubicConfig::default()),
         }
@@ -167,9 +178,10 @@ impl Tuning {
         let congestion = match set("SHOAL_CONGESTION") {
             None => Congestion::Bbr,
             Some(value) => match value.as_str() {
+                "arrival" => Congestion::Arrival,
                 "bbr" => Congestion::Bbr,
                 "cubic" => Congestion::Cubic,
-                _ => return Err(BindError::Variable { name: "SHOAL_CONGESTION", value, wanted: "bbr or cubic" }),
+                _ => return Err(BindError::Variable { name: "SHOAL_CONGESTION", value, wanted: "arrival, bbr or cubic" }),
             },
         };
         Ok(Self { packet_bytes, congestion })
@@ -237,7 +249,7 @@ impl Endpoint {
         let tuning = Tuning::from_environment()?;
         let socket = open_socket(address).map_err(|source| BindError::Bind { address, source })?;
         let mut config = endpoint_config(options.reset_key);
-        config.max_udp_payload_size(tuning.packet_bytes).map_err(BindError::Options)?;
+        config.max_udp_payload_size(options.packet_bytes.min(tuning.packet_bytes)).map_err(BindError::Options)?;
         let runtime = Arc::new(quinn::TokioRuntime);
         let (counted, counters) = Counted::new(runtime.wrap_udp_socket(socket).map_err(BindError::Socket)?);
         let inner = quinn::Endpoint::new_with_abstract_socket(config, None, Arc::new(counted), runtime)
@@ -398,7 +410,7 @@ mod tests {
             ("6501", "", "SHOAL_MTU"),
             ("70000", "", "SHOAL_MTU"),
             ("1452 bytes", "", "SHOAL_MTU"),
-            ("", "reno", r#"SHOAL_CONGESTION is "reno", and takes bbr or cubic"#),
+            ("", "reno", r#"SHOAL_CONGESTION is "reno", and takes arrival, bbr or cubic"#),
         ] {
             let error = tuning(mtu, congestion).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");
