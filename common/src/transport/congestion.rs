@@ -6,6 +6,9 @@
 //! lowers the window for some rounds. Every eighth round trip sends a quarter more, the next a quarter less: the one finds out
 //! whether the path has become faster, the other empties the queue and shows the path's true round trip.
 //!
+//! Not the default yet: on a short Ethernet path the search for larger packets stays at 1,200 bytes with it and does not with BBR,
+//! and nobody knows why (`real::network` with `SHOAL_CONGESTION=arrival` shows it). On loopback and over relays it does not.
+//!
 //! quinn paces at a little above a window a round trip, so the window is all that is decided here.
 
 use std::any::Any;
