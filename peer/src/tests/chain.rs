@@ -1,14 +1,19 @@
 //! Copies that peers pass on: under whose grants, to whom, and what becomes of those who cannot be reached.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use common::bounded::BoundedVec;
 use common::grant::Grant;
 use common::id::{ClusterId, PeerId};
 use common::identity::Subject;
 use common::proto::Refusal;
-use common::proto::peer::{ChainOutcome, Onward, PutChain, PutShard, Stored};
+use common::proto::peer::{ChainOutcome, Chained, Onward, PeerRequest, PutChain, PutShard, Stored};
 use common::proto::refusal::{GrantFault, What};
+use common::redundancy::Redundancy;
 use common::time::Timestamp;
-use common::transport::{CallError, call};
+use common::transport::{Call, CallError, Caller, Handler, Responder, call};
+use tokio::sync::mpsc;
 
 use super::cluster::{Cluster, Device, LIMIT, PEER, noise, refusal};
 
@@ -90,6 +95,60 @@ async fn what_cannot_be_passed_on_is_stored_here_all_the_same_and_said() {
     assert_eq!(chain(&device, &other, &OTHERS[..1], &bytes).await.unwrap(), [wrong, lost]);
     assert_eq!(refusal(chain(&device, &other, &OTHERS, &bytes[1..]).await), Refusal::Malformed);
     assert_eq!(refusal(device.get_all(other.address).await), Refusal::NotFound(What::Shard));
+    peer.end().await;
+    cluster.end().await;
+}
+
+/// Refuses what it is offered, or shows it.
+enum Neighbour {
+    IsFull,
+    Shows(mpsc::UnboundedSender<(PutChain, Vec<u8>)>),
+}
+
+impl Handler for Neighbour {
+    async fn handle(&self, _: Arc<Caller>, request: Call, responder: Responder) -> Result<(), CallError> {
+        let PeerRequest::PutChain(message) = PeerRequest::decode(request.tag, &request.message).unwrap() else {
+            panic!("another request");
+        };
+        match self {
+            Self::IsFull => responder.refuse(&Refusal::Full { free: 1 }).await,
+            Self::Shows(to) => {
+                let body = request.body.bytes(1 << 20).await?.to_vec();
+                to.send((message, body)).unwrap();
+                let outcomes = vec![NEW].try_into().unwrap();
+                responder.answer::<PutChain>(&Chained { outcomes }, vec![]).await
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_refuses_or_does_not_answer_is_left_out_and_the_one_behind_gets_every_byte() {
+    let cluster = Cluster::start();
+    let peer = cluster.peer().await;
+    let device = cluster.device(1, &peer).await;
+    let (to, mut shown) = mpsc::unbounded_channel();
+    let [full, silent, good] = [21, 22, 23].map(|number| PeerId([number; 16]));
+    let nobody = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let (at_full, refusing) = cluster.neighbour(full, Neighbour::IsFull);
+    let (at_good, showing) = cluster.neighbour(good, Neighbour::Shows(to));
+    let at_silent = nobody.local_addr().unwrap().to_string();
+    cluster.introduce(&[(full, at_full), (silent, at_silent), (good, at_good)]).await;
+
+    let bytes = noise(1, 700_000);
+    let put = PutShard { redundancy: Redundancy::new(1, 4).unwrap(), ..cluster.put_of(&device, &bytes) };
+    let outcomes = chain(&device, &put, &[full, silent, good], &bytes).await.unwrap();
+    let refused = ChainOutcome::Refused(Refusal::Full { free: 1 });
+    assert_eq!(outcomes, [NEW, refused, ChainOutcome::Unreachable, NEW]);
+    let (message, body) = shown.recv().await.unwrap();
+    assert_eq!(message, PutChain { put: PutShard { index: 3, ..put.clone() }, onward: BoundedVec::empty() });
+    assert!(body == bytes);
+    assert!(device.get_all(put.address).await.unwrap() == bytes);
+    // What is here already is passed on all the same.
+    assert_eq!(chain(&device, &put, &[good], &bytes).await.unwrap(), [OLD, NEW]);
+    assert!(shown.recv().await.unwrap().1 == bytes);
+    refusing.abort();
+    showing.abort();
     peer.end().await;
     cluster.end().await;
 }

@@ -14,7 +14,7 @@ use common::id::{AccountId, ChunkId, ClusterId, DeviceId, PeerId, VersionId};
 use common::identity::certificate::{VALIDITY, save_certificate};
 use common::identity::role::peer_name;
 use common::identity::{Authority, Credentials, Identity, PrivateKey, Role, StatementKey, Subject, Trust};
-use common::map::{ClusterMap, SignedMap};
+use common::map::{ClusterMap, PeerEntry, PeerState, SignedMap};
 use common::proto::directory::{DirectoryRequest, Heartbeat, HeartbeatAnswer, Renew, Renewed};
 use common::proto::enroll::{Enroll, EnrollRequest, Enrolled};
 use common::proto::peer::{GetShard, PutShard};
@@ -257,6 +257,34 @@ impl Cluster {
     pub(super) async fn device(&self, number: u8, peer: &Peer) -> Device {
         let subject = Subject::Client { device: DeviceId([number; 16]), account: AccountId([number; 16]) };
         self.somebody(subject, peer).await
+    }
+
+    /// Another peer that answers as it likes, and where it is; until it is aborted.
+    pub(super) fn neighbour(&self, peer: PeerId, handler: impl Handler) -> (String, JoinHandle<()>) {
+        let trust = Trust::new(self.directory.authority.certificate().clone(), Clock::System).unwrap();
+        let (own, _) = credentials(&self.directory.authority, Subject::Peer(peer));
+        let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), EndpointOptions::peer()).unwrap();
+        endpoint.listen(trust.peer_server(&own).unwrap()).unwrap();
+        let address = endpoint.local_address().unwrap().to_string();
+        let server = Server::new(handler, ServeOptions::default());
+        (address, tokio::spawn(async move { server.run(&endpoint, std::future::pending()).await }))
+    }
+
+    /// Tells the peer where others are.
+    pub(super) async fn introduce(&self, others: &[(PeerId, String)]) {
+        let entry = |(peer, address): &(PeerId, String)| PeerEntry {
+            peer: *peer,
+            state: PeerState::Online,
+            writable: true,
+            weight: 1,
+            zone: common::proto::parts::Label::default(),
+            addresses: vec![address.as_str().try_into().unwrap()].try_into().unwrap(),
+        };
+        let peers: Vec<_> = others.iter().map(entry).collect();
+        let map = self.directory.map(1, 7, &[]).verify(&self.directory.statements.public()).unwrap();
+        let map = ClusterMap { peers: peers.try_into().unwrap(), ..map };
+        let signed = Signed::sign(&map, &self.directory.statements).unwrap();
+        self.directory.say(|answer| answer.map = Some(signed)).await;
     }
 
     pub(super) fn grant(&self, device: &Device) -> Grant {
