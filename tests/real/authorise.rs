@@ -8,18 +8,21 @@ use client::keystore::Home;
 use common::address::ShardAddress;
 use common::bounded::BoundedVec;
 use common::grant::Grant;
-use common::id::{ChunkId, DeviceId, NameToken, NodeId, RequestId, VersionId};
+use common::id::{ChunkId, DeviceId, NameToken, NodeId, PeerId, RequestId, VersionId};
 use common::identity::role::{directory_name, peer_name};
-use common::identity::{Authority, Credentials, Identity, PrivateKey, StatementKey, Subject, Trust, certificate};
+use common::identity::{
+    Authority, Credentials, Identity, PrivateKey, StatementKey, StatementPublic, Subject, Trust, certificate,
+};
 use common::proto::Request;
 use common::proto::directory::*;
 use common::proto::parts::PlacedChunk;
-use common::proto::peer::{DropShards, GetShard, PutShard};
+use common::proto::peer::{ChainOutcome, DropShards, GetShard, Onward, PutChain, PutShard, Stored};
 use common::proto::refusal::{GrantFault, Refusal, What};
 use common::redundancy::Redundancy;
 use common::signed::Signed;
 use common::time::Clock;
 use common::transport::{CallError, Dialler, Endpoint, EndpointOptions, call};
+use tests::harness::process::{eventually, run};
 use tests::harness::{Cluster, ClusterOptions};
 
 use crate::support::{cluster, file, text};
@@ -355,4 +358,67 @@ fn a_put_needs_a_grant_of_its_own() {
         assert_eq!(refusal(owner.ask(peer, called, &wrong, &body).await), Refusal::AddressMismatch);
         owner.ask(peer, called, &put(begun.grant), &body).await.unwrap();
     });
+}
+
+#[test]
+fn a_peer_stores_for_a_device_under_that_devices_grant_and_reads_nothing_by_it() {
+    let (cluster, home, other, places) = two_accounts();
+    let runtime = runtime();
+    let _inside = runtime.enter(); // endpoints are made outside of futures as well
+    let (directory, peer) = (&places.directory, &places.peer);
+    let (owner, passes_on) = (Asker::device(&home), Asker::peer(&cluster, 0));
+    let body = [8; 5_000];
+    let put = |grant| PutShard {
+        grant,
+        chunk: ChunkId([6; 20]),
+        index: 0,
+        redundancy: Redundancy::new(1, 3).unwrap(),
+        sealed_len: 5_000,
+        len: 5_000,
+        address: ShardAddress::of(&body),
+    };
+    let own: PeerId = cluster.status().unwrap()["peers"][0]["peer"].as_str().unwrap().parse().unwrap();
+    runtime.block_on(async {
+        let begun = owner.ask(&directory.0, &directory.1, &begin(), &[]).await.unwrap();
+        let chain = |peers: &[PeerId]| {
+            let onward: Vec<_> = (1..).zip(peers).map(|(index, peer)| Onward { index, peer: *peer }).collect();
+            PutChain { put: put(begun.grant.clone()), onward: onward.try_into().unwrap() }
+        };
+        let another = PeerId([9; 16]);
+        for onward in [&[own][..], &[another, another], &[another, own]] {
+            assert_eq!(passes_on.refused(&peer.0, &peer.1, &chain(onward)).await, Refusal::Malformed);
+            assert_eq!(owner.refused(&peer.0, &peer.1, &chain(onward)).await, Refusal::Malformed);
+        }
+        let key = StatementKey::generate().unwrap();
+        let forged = Signed::sign(&begun.grant.verify(&statement_key(&home)).unwrap(), &key).unwrap();
+        let refused = passes_on.refused(&peer.0, &peer.1, &put(forged)).await;
+        assert_eq!(refused, Refusal::Grant(GrantFault::Signature));
+
+        let stored = passes_on.ask(&peer.0, &peer.1, &chain(&[another]), &body).await.unwrap();
+        let expected = [ChainOutcome::Stored(Stored { existed: false }), ChainOutcome::Unreachable];
+        assert_eq!(stored.outcomes.into_inner(), expected);
+        let get = |account| GetShard { account, address: ShardAddress::of(&body), offset: 0, len: 10 };
+        owner.ask(&peer.0, &peer.1, &get(None), &[]).await.unwrap();
+        assert_eq!(passes_on.refused(&peer.0, &peer.1, &get(Some(home.device.account))).await, Refusal::WrongRole);
+    });
+
+    // A device that is revoked stores through nobody: as soon as the peer has heard of it.
+    let thief = Asker::device(&other);
+    let begun = runtime.block_on(thief.ask(&directory.0, &directory.1, &begin(), &[])).unwrap();
+    let mut revoke = cluster.directory_command("revoke").unwrap();
+    revoke.arg(other.device.device.to_string());
+    run(revoke, None).unwrap().expect(0).unwrap();
+    eventually("the peer knows of it", Duration::from_secs(10), || {
+        let answer = runtime.block_on(passes_on.ask(&peer.0, &peer.1, &put(begun.grant.clone()), &body));
+        match answer {
+            Ok(_) => false,
+            Err(CallError::Refused(refusal)) => refusal == Refusal::Revoked,
+            Err(other) => panic!("{other:?}"),
+        }
+    })
+    .unwrap();
+}
+
+fn statement_key(home: &Home) -> StatementPublic {
+    StatementPublic(home.device.statement_key)
 }
