@@ -13,7 +13,7 @@ use common::proto::directory::Expect;
 use common::redundancy::Redundancy;
 
 use crate::cancel::Cancel;
-use crate::local::write::Download;
+use crate::local::write::{Download, Planned};
 use crate::meta::{Mtime, VersionMeta};
 use crate::names::Name;
 
@@ -120,6 +120,8 @@ pub struct PutReport {
 pub enum Target {
     /// The data path finishes it with the mode and time of the version's own metadata.
     File(Download),
+    /// The same, begun when its content is there: so that many can wait without being open.
+    Planned(Planned),
     /// Standard output, a pipe, a device: written in order, flushed at the end.
     Writer(Box<dyn Write + Send>),
 }

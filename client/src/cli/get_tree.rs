@@ -11,13 +11,13 @@ use crate::folder::{Entry, Listing, NodeId, What};
 use crate::local::LocalError;
 use crate::local::place::{Complain, PlacedFolder, place_link};
 use crate::local::walk::Links;
-use crate::local::write::Download;
+use crate::local::write::Planned;
 use crate::meta::FolderAttributes;
 use crate::names::RemotePath;
 use crate::transfer::Target;
 
-/// Entries that are placed together: each may be an open file.
-const OPEN_AT_ONCE: usize = 32;
+/// Entries that are placed together.
+const PLACED_AT_ONCE: usize = 32;
 
 /// A folder to fetch.
 pub(super) struct Tree {
@@ -39,7 +39,7 @@ struct Open {
 /// What one entry of a page became on the disk.
 enum Placed {
     Folder(Entry, Arc<PlacedFolder>),
-    File(Entry, Download),
+    File(Entry, Planned),
     Link(Entry),
     Failed(Entry, LocalError),
 }
@@ -52,7 +52,7 @@ pub(super) async fn get(work: &Work, tree: Tree) -> anyhow::Result<()> {
         let mut listing = Listing::new(&work.session, folder.node);
         while let Some(mut page) = listing.next_page().await? {
             while !page.is_empty() && !work.jobs.is_closed() {
-                let part: Vec<Entry> = page.drain(..page.len().min(OPEN_AT_ONCE)).collect();
+                let part: Vec<Entry> = page.drain(..page.len().min(PLACED_AT_ONCE)).collect();
                 let (target, within, complain) = (folder.target.clone(), folder.placed.clone(), complain.clone());
                 let placed = spawn_blocking(move || place_part(part, &target, within.as_ref(), &complain));
                 for placed in placed.await? {
@@ -95,7 +95,7 @@ async fn open_top(work: &Work, tree: Tree, complain: &Complain) -> anyhow::Resul
     }
 }
 
-/// Makes folders and links, and opens a temporary file for each file.
+/// Makes folders and links, and plans the files.
 fn place_part(
     part: Vec<Entry>,
     target: &std::path::Path,
@@ -110,12 +110,12 @@ fn place_part(
             }
             What::File(file) => match file.link() {
                 Some(link) => place_link(link, &local, file.meta.mtime).map(|()| Err(None)),
-                None => Download::create(&local, Links::Keep, within.cloned()).map(|download| Err(Some(download))),
+                None => Ok(Err(Some(Planned { destination: local, links: Links::Keep, within: within.cloned() }))),
             },
         };
         match placed {
             Ok(Ok(folder)) => Placed::Folder(entry, folder),
-            Ok(Err(Some(download))) => Placed::File(entry, download),
+            Ok(Err(Some(planned))) => Placed::File(entry, planned),
             Ok(Err(None)) => Placed::Link(entry),
             Err(error) => Placed::Failed(entry, error),
         }
@@ -130,9 +130,9 @@ async fn hand_on(work: &Work, within: &Open, placed: Placed, folders: &mut Vec<O
             let target = within.target.join(entry.name.as_os());
             folders.push(Open { node: entry.node, path, target, placed: Some(placed) });
         }
-        Placed::File(entry, download) => {
+        Placed::File(entry, planned) => {
             let shown = within.path.join(&entry.name)?.to_string();
-            work.send(&entry, Target::File(download), shown).await;
+            work.send(&entry, Target::Planned(planned), shown).await;
         }
         Placed::Link(entry) => {
             let shown = within.path.join(&entry.name)?.to_string();

@@ -22,6 +22,10 @@ pub(super) async fn get(down: &Arc<Down>, job: GetJob) -> Result<GetDone, DownEr
     let GetJob { version, meta, target, shown, .. } = job;
     match target {
         Target::File(download) => to_file(down, version, &meta, download).await?,
+        Target::Planned(planned) => {
+            let download = blocking(move || planned.begin()).await??;
+            to_file(down, version, &meta, download).await?;
+        }
         Target::Writer(writer) => to_writer(down, version, &meta, writer).await?,
     }
     Ok(GetDone { shown, version, bytes: meta.size })

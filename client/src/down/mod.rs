@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::local::LocalError;
@@ -39,9 +39,12 @@ pub use file::read_range;
 pub const RUNS_IN_FLIGHT: usize = 16;
 /// Files that are written at once.
 const FILES_AT_ONCE: usize = 4;
-/// Jobs whose manifests are asked for in one request.
-const JOBS_AT_ONCE: usize = 128;
-/// Groups of small files under way. Each of their files is open, so this also bounds the file descriptors.
+/// Small files that make a group worth starting, when there is a place for it; and how many wait for a place at most. While groups are
+/// under way the next one grows: the larger, the more of its files lie side by side in their packs, and the less is read that nobody
+/// asked for.
+const ENOUGH: usize = 1_024;
+const GROUP: usize = 8_192;
+/// Groups of small files under way.
 const GROUPS_AT_ONCE: usize = 2;
 /// How long a group of small files waits for more to come.
 const GROUP_PATIENCE: Duration = Duration::from_millis(5);
@@ -166,22 +169,26 @@ pub async fn get_files(
 async fn sort(down: &Arc<Down>, jobs: &mut mpsc::Receiver<GetJob>) -> Result<(), DownError> {
     let mut tasks: JoinSet<Result<(), DownError>> = JoinSet::new();
     let (files, groups) = (Arc::new(Semaphore::new(FILES_AT_ONCE)), Arc::new(Semaphore::new(GROUPS_AT_ONCE)));
-    let mut batch = Vec::with_capacity(JOBS_AT_ONCE);
-    while jobs.recv_many(&mut batch, JOBS_AT_ONCE).await > 0 {
-        while batch.len() < JOBS_AT_ONCE && batch.iter().all(small::is_small) {
-            let Ok(Some(job)) = tokio::time::timeout(GROUP_PATIENCE, jobs.recv()).await else { break };
-            batch.push(job);
+    let (mut arrived, mut small, mut more) = (Vec::new(), Vec::new(), true);
+    while more || !small.is_empty() {
+        let room = GROUP - small.len();
+        let pause = if more && small.len() < ENOUGH { GROUP_PATIENCE } else { Duration::ZERO };
+        tokio::select! {
+            biased;
+            permit = place(&groups, pause), if !small.is_empty() => {
+                let (down, group) = (Arc::clone(down), std::mem::take(&mut small));
+                tasks.spawn(async move {
+                    let _permit = permit?;
+                    small::get(&down, group).await
+                });
+            }
+            count = jobs.recv_many(&mut arrived, room), if more && room > 0 => more = count > 0,
         }
-        let (small, large): (Vec<_>, Vec<_>) = batch.drain(..).partition(small::is_small);
-        if !small.is_empty() {
-            let permit = Arc::clone(&groups).acquire_owned().await;
-            let down = Arc::clone(down);
-            tasks.spawn(async move {
-                let _permit = permit;
-                small::get(&down, small).await
-            });
-        }
-        for job in large {
+        for job in arrived.drain(..) {
+            if small::is_small(&job) {
+                small.push(job);
+                continue;
+            }
             let in_order = matches!(job.target, Target::Writer(_));
             let permit = Arc::clone(&files).acquire_owned().await;
             let down = Arc::clone(down);
@@ -206,4 +213,12 @@ async fn sort(down: &Arc<Down>, jobs: &mut mpsc::Receiver<GetJob>) -> Result<(),
         done.map_err(|panic| DownError::Bug(panic.to_string()))??;
     }
     Ok(())
+}
+
+/// A place for one more group, after a pause in which more of its files may come.
+async fn place(groups: &Arc<Semaphore>, pause: Duration) -> Result<OwnedSemaphorePermit, DownError> {
+    if !pause.is_zero() {
+        tokio::time::sleep(pause).await;
+    }
+    Arc::clone(groups).acquire_owned().await.map_err(|closed| DownError::Bug(closed.to_string()))
 }

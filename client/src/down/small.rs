@@ -17,8 +17,10 @@ use crate::transfer::{GetDone, GetJob, Target};
 
 /// Bytes of a pack that are read at once.
 const READ_BYTES: u32 = 4 << 20;
-/// Bytes of others' files between two wanted ones that are read along.
-const GAP_BYTES: u32 = 64 << 10;
+/// Bytes of others' files between two wanted ones that are read along: about what a request of its own costs.
+const GAP_BYTES: u32 = 16 << 10;
+/// Versions whose pages are asked for in one request.
+const VERSIONS_AT_ONCE: usize = 128;
 
 /// A small file with its only run.
 struct Wanted {
@@ -28,25 +30,42 @@ struct Wanted {
 
 /// Whether a job is worth being grouped: one extent at most, into a file.
 pub(super) fn is_small(job: &GetJob) -> bool {
-    matches!(job.target, Target::File(_)) && job.meta.extents <= 1 && job.meta.size <= PACK_FILE_MAX as u64
+    matches!(job.target, Target::File(_) | Target::Planned(_))
+        && job.meta.extents <= 1
+        && job.meta.size <= PACK_FILE_MAX as u64
 }
 
 /// Fetches a group of small files.
-pub(super) async fn get(down: &Arc<Down>, mut jobs: Vec<GetJob>) -> Result<(), DownError> {
+pub(super) async fn get(down: &Arc<Down>, jobs: Vec<GetJob>) -> Result<(), DownError> {
+    let (empty, mut full): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.meta.pages == 0);
+    finish_empty(down, empty).await?;
+    let mut asking: JoinSet<Result<Vec<Wanted>, DownError>> = JoinSet::new();
+    while !full.is_empty() {
+        let part = full.drain(..full.len().min(VERSIONS_AT_ONCE)).collect();
+        let down = Arc::clone(down);
+        asking.spawn(async move { locate(&down, part).await });
+    }
+    let mut wanted = Vec::new();
+    while let Some(located) = asking.join_next().await {
+        wanted.append(&mut located.map_err(|panic| DownError::Bug(panic.to_string()))??);
+    }
+    fetch_all(down, wanted).await
+}
+
+/// Finds out where the only run of each of these files is.
+async fn locate(down: &Down, mut jobs: Vec<GetJob>) -> Result<Vec<Wanted>, DownError> {
+    let mut wanted = Vec::with_capacity(jobs.len());
     while !jobs.is_empty() {
-        let (empty, full): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.meta.pages == 0);
-        finish_empty(down, empty).await?;
-        let versions: Vec<_> = full.iter().map(|job| job.version).collect();
-        let mut first = if versions.is_empty() { return Ok(()) } else { first_pages(down, &versions).await? };
-        let before = full.len();
-        let (wanted, later) = open_pages(down, full, &mut first)?;
-        jobs = later;
-        if jobs.len() == before {
+        let versions: Vec<_> = jobs.iter().map(|job| job.version).collect();
+        let mut first = first_pages(down, &versions).await?;
+        let (mut located, later) = open_pages(down, jobs, &mut first)?;
+        if later.len() == versions.len() {
             return Err(DownError::Bug("the directory answered for no file".to_owned()));
         }
-        fetch_all(down, wanted).await?;
+        wanted.append(&mut located);
+        jobs = later;
     }
-    Ok(())
+    Ok(wanted)
 }
 
 /// Empty files need no bytes.
@@ -166,7 +185,11 @@ fn open_and_write(down: &Down, group: Vec<Wanted>, bytes: &BytesMut, from: u32) 
 
 fn write(down: &Down, job: GetJob, content: &[u8]) -> Result<GetDone, DownError> {
     let GetJob { version, meta, target, shown, .. } = job;
-    let Target::File(download) = target else { return Err(DownError::Bug("a small file into a pipe".to_owned())) };
+    let download = match target {
+        Target::File(download) => download,
+        Target::Planned(planned) => planned.begin()?,
+        Target::Writer(_) => return Err(DownError::Bug("a small file into a pipe".to_owned())),
+    };
     download.write_at(content, 0)?;
     // All small files are synced together, at the end.
     down.sync_later(&download)?;

@@ -30,6 +30,22 @@ pub enum Durability {
     Relaxed,
 }
 
+/// A download that has not begun.
+#[derive(Debug)]
+pub struct Planned {
+    pub destination: PathBuf,
+    pub links: Links,
+    pub within: Option<Arc<PlacedFolder>>,
+}
+
+impl Planned {
+    /// # Errors
+    /// As [`Download::create`].
+    pub fn begin(self) -> Result<Download, LocalError> {
+        Download::create(&self.destination, self.links, self.within)
+    }
+}
+
 /// A file on its way to its destination.
 #[derive(Debug)]
 pub struct Download {
