@@ -15,10 +15,10 @@ use common::proto::Refusal;
 use common::proto::peer::{ChainOutcome, Chained, Onward, PutChain, PutShard, Stored};
 use common::transport::{BodyReader, CallError, Lost, Responder, Streamed};
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::authorize::Bringer;
-use crate::config::{ONWARD_ANSWER, ONWARD_DIAL, ONWARD_STALL, ONWARD_WAIT};
+use crate::config::{ONWARD_ANSWER, ONWARD_ANSWER_LEAST, ONWARD_DIAL, ONWARD_STALL, ONWARD_WAIT};
 use crate::put::{Failure, Room, arrive, make_room};
 use crate::service::Service;
 
@@ -30,6 +30,8 @@ const BATCH: usize = 64;
 struct Arrived {
     pieces: Vec<Bytes>,
     whole: bool,
+    /// How long it took to arrive.
+    took: Duration,
 }
 
 /// Answers when every peer of the chain has answered or was given up.
@@ -100,8 +102,9 @@ async fn keep(
         }
         Ok(())
     };
+    let since = Instant::now();
     arrive(body, put.len, take).await?;
-    arrived.send_modify(|arrived| arrived.whole = true);
+    arrived.send_modify(|arrived| (arrived.whole, arrived.took) = (true, since.elapsed()));
     drop(arrived);
     Ok(match room {
         Some(room) => room.keep(service, put.address).await,
@@ -166,8 +169,11 @@ async fn offer(
             break; // its answer says why
         }
     }
-    // Each who is behind takes its own time.
-    let patience = ONWARD_ANSWER.saturating_mul(u32::try_from(behind.len() + 1).unwrap_or(u32::MAX));
+    // Who is much slower than the line that it came on is no help. Each who is behind takes its own time.
+    let line = arriving.borrow().took.saturating_mul(2);
+    let patience = line
+        .clamp(ONWARD_ANSWER_LEAST, ONWARD_ANSWER)
+        .saturating_mul(u32::try_from(behind.len() + 1).unwrap_or(u32::MAX));
     let answer = timeout(patience, streamed.answer::<PutChain>()).await.map_err(within(patience))??;
     let outcomes = answer.outcomes.into_inner();
     if outcomes.len() == behind.len() + 1 { Ok(outcomes) } else { Err(CallError::Disconnected(Lost::Truncated)) }

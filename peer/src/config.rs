@@ -26,8 +26,9 @@ pub const ONWARD_WAIT: Duration = Duration::from_secs(2);
 /// How long a neighbour may take to be connected to, and how long to take the next bytes, before the one behind it is next.
 pub const ONWARD_DIAL: Duration = Duration::from_secs(2);
 pub const ONWARD_STALL: Duration = Duration::from_secs(5);
-/// How long a neighbour may take to answer after the last byte, for itself and again for each behind it: a slow disk's time, not
-/// that of a dead process, which is noticed by silence.
+/// How long a neighbour may take to answer after the last byte, for itself and again for each behind it: twice as long as the bytes
+/// took to arrive here, within these bounds. The least is a slow disk's time; a dead process is noticed by silence.
+pub const ONWARD_ANSWER_LEAST: Duration = Duration::from_secs(2);
 pub const ONWARD_ANSWER: Duration = Duration::from_secs(10);
 /// A peer with less room than this takes no new shards: one shard of the greatest length, and notes about others.
 pub const WRITABLE_FROM: u64 = (common::limits::SHARD_BYTES + (1 << 20)) as u64;

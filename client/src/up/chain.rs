@@ -7,9 +7,11 @@
 //! Guarantees: a copy counts as durable only on the word of the peer that holds it. What the first peer says of others is confirmed
 //! with each of them, in a round trip of some hundred bytes, so that one peer that lies costs one copy, as it does without a chain.
 //!
-//! Non-goals: hedging. Peers leave out who is slow or silent among those behind them.
+//! A chain that takes several times as long as others meanwhile is left for one with another first peer ([`Pace`](super::pace::Pace)),
+//! and who was left out of one as slow or silent gets no new copies for a while.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +21,9 @@ use common::proto::peer::{ChainOutcome, Chained, Onward, PutChain, PutShard, Sto
 use common::proto::refusal::Refusal;
 use common::transport::CallError;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
 
+use super::Up;
 use super::send::reason;
 use crate::session::{Session, SessionError};
 
@@ -27,6 +31,8 @@ use crate::session::{Session, SessionError};
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a peer may take to confirm that it has a copy.
 const CONFIRM: Duration = Duration::from_secs(10);
+/// How often it is looked whether others are faster.
+const LOOK: Duration = Duration::from_millis(50);
 /// First peers that are tried. Beyond that each copy is sent from here.
 const FIRSTS: usize = 3;
 
@@ -38,20 +44,22 @@ pub(super) struct Along {
     pub(super) bytes: u64,
     /// Who failed, and why.
     pub(super) why: Vec<String>,
+    slow: Vec<PeerId>,
 }
 
 /// Sends copies along these peers; `put` is that of copy 0.
-pub(super) async fn send_along(session: &Session, put: &PutShard, bytes: &Bytes, mut peers: VecDeque<PeerId>) -> Along {
+pub(super) async fn send_along(up: &Up, put: &PutShard, bytes: &Bytes, mut peers: VecDeque<PeerId>) -> Along {
     let mut along = Along::default();
     for _ in 0..FIRSTS {
         let Some(first) = peers.pop_front() else { break };
         let behind = peers.iter().take(put.redundancy.n().saturating_sub(1));
         let onward: Vec<_> = (1..).zip(behind).map(|(index, peer)| Onward { index, peer: *peer }).collect();
-        let error = match ask(session, first, put, &onward, bytes).await {
+        let error = match ask_in_time(up, first, put, &onward, bytes).await {
             Ok(chained) => {
                 let first = Onward { index: put.index, peer: first };
                 let told = along.take(put, first, onward, chained);
-                along.confirm(session, put, told).await;
+                along.confirm(&up.session, put, told).await;
+                along.slow.iter().for_each(|peer| up.pace().avoid(*peer, Instant::now()));
                 return along;
             }
             Err(error) => error,
@@ -62,6 +70,35 @@ pub(super) async fn send_along(session: &Session, put: &PutShard, bytes: &Bytes,
         }
     }
     along
+}
+
+/// Waits for the answer unless other chains are much faster meanwhile.
+async fn ask_in_time(
+    up: &Up,
+    first: PeerId,
+    put: &PutShard,
+    onward: &[Onward],
+    bytes: &Bytes,
+) -> Result<Chained, CallError> {
+    let (since, len) = (Instant::now(), u64::from(put.len));
+    let mut asking = pin!(ask(&up.session, first, put, onward, bytes));
+    loop {
+        let asked = timeout(LOOK, &mut asking).await;
+        let (mut pace, now) = (up.pace(), Instant::now());
+        match asked {
+            Ok(answer) => {
+                if answer.is_ok() {
+                    pace.done(first, len, since, now);
+                }
+                return answer;
+            }
+            Err(_) if pace.is_overdue(first, len, since, now) => {
+                pace.avoid(first, now);
+                return Err(CallError::TimedOut { what: "a chain, while others were faster,", after: now - since });
+            }
+            Err(_) => {}
+        }
+    }
 }
 
 async fn ask(
@@ -92,7 +129,10 @@ impl Along {
                     if copy == first { self.placed.push(at(put, copy)) } else { told.push(copy) }
                 }
                 ChainOutcome::Refused(refusal) => self.failed(copy.peer, &refusal.to_string()),
-                ChainOutcome::Unreachable => self.failed(copy.peer, "the peer before it could not pass the copy on"),
+                ChainOutcome::Unreachable => {
+                    self.failed(copy.peer, "the peer before it could not pass the copy on");
+                    self.slow.push(copy.peer);
+                }
             }
         }
         told

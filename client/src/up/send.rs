@@ -179,7 +179,7 @@ impl Sending<'_> {
     async fn chain(&mut self) {
         let (k, n) = (self.chunk.redundancy.k(), self.chunk.redundancy.n());
         let Some((put, bytes)) = self.request(0).filter(|_| k == 1 && n > 1) else { return };
-        let along = send_along(&self.up.session, &put, &bytes, self.candidates()).await;
+        let along = send_along(self.up, &put, &bytes, self.candidates()).await;
         self.shards.extend(along.placed);
         self.bytes += along.bytes;
         self.why.extend(along.why);
