@@ -6,8 +6,9 @@
 //! lowers the window for some rounds. Every eighth round trip sends a quarter more, the next a quarter less: the one finds out
 //! whether the path has become faster, the other empties the queue and shows the path's true round trip.
 //!
-//! Not the default yet: on a short Ethernet path the search for larger packets stays at 1,200 bytes with it and does not with BBR,
-//! and nobody knows why (`real::network` with `SHOAL_CONGESTION=arrival` shows it). On loopback and over relays it does not.
+//! On a short path it begins with little under way until quinn has found how large packets may be ([`Model::searching`]).
+//!
+//! Not the default: it is kinder to others on a slow line, and young.
 //!
 //! quinn paces at a little above a window a round trip, so the window is all that is decided here.
 
@@ -29,6 +30,13 @@ const SLACK_NEARBY: Duration = Duration::from_millis(10);
 const ROUNDS: usize = 10;
 /// For how long the shortest round trip counts, at least, and at most twice as long.
 const SHORTEST: Duration = Duration::from_secs(10);
+/// While quinn looks for the largest packet on a path whose round trip is shorter than this, no more than [`INITIAL_BYTES`] are under
+/// way: it looks only when it has nothing else to send or may not, and a size that does not fit takes three round trips.
+const SEARCH_WITHIN: Duration = Duration::from_millis(5);
+/// The search has found what an Ethernet carries, or more.
+const SEARCH_FOUND: u64 = 1_400;
+/// It is given up after so many bytes, five times what it takes to come from 6,500 down to 1,466.
+const SEARCH_BYTES: u64 = 8 << 20;
 /// Parts of a round trip that are told apart when rates are measured.
 const PARTS: u32 = 64;
 /// A round lasts as long as the path's round trip, and at least so long: on a short path the processes at both ends set the pace.
@@ -122,7 +130,8 @@ impl Model {
         let Some(sent) = self.newest_sent.take() else { return };
         let took = now.saturating_duration_since(sent);
         self.note_round_trip(now, took);
-        self.round_limited_by_us |= idle;
+        let searching = self.searching();
+        self.round_limited_by_us |= idle || searching;
         let rate = self.measure(now, sent);
         let counts = !idle || rate > self.rate();
         let place = usize::try_from(self.round % ROUNDS as u64).unwrap_or(0);
@@ -130,7 +139,9 @@ impl Model {
             *highest = (*highest).max(rate);
         }
         let acked = std::mem::take(&mut self.just_acked);
-        if self.starting && !idle {
+        if self.starting && searching {
+            self.window = INITIAL_BYTES;
+        } else if self.starting && !idle {
             // It doubles in a round trip, but not beyond what twice the known rate needs.
             let enough = self.carried(300).saturating_add(share(self.rate(), SLACK)).max(2 * INITIAL_BYTES);
             self.window = self.window.saturating_add(acked).min(enough);
@@ -142,6 +153,13 @@ impl Model {
             self.end_round();
         }
         self.decide();
+    }
+
+    /// Whether larger packets are still being looked for on a short path. Were more under way, its queue would fill, each attempt
+    /// would wait in it, and a file would be through before the search is.
+    fn searching(&self) -> bool {
+        let small = self.packet < SEARCH_FOUND && self.delivered < SEARCH_BYTES;
+        small && self.shortest().is_some_and(|shortest| shortest < SEARCH_WITHIN)
     }
 
     fn rate(&self) -> u64 {
@@ -384,6 +402,31 @@ mod tests {
             let what = format!("{mbit} Mbit/s, {round_trip:?}, {lost_per_mille} lost of 1000");
             assert!(share >= least_share, "{what}: {share} % arrived");
             assert!(dropped <= most_dropped, "{what}: {dropped} % found the queue full");
+        }
+    }
+
+    /// The window after so many packets, one acknowledged each millisecond, with this round trip.
+    fn window_after(packets: u32, packet: u64, round_trip: Duration) -> u64 {
+        let (mut model, begin) = (Model::new(packet), Instant::now());
+        for number in 1..=packets {
+            let sent = begin + Duration::from_millis(1) * number;
+            model.acked(sent, packet);
+            model.acked_all(sent + round_trip, Some(u64::from(number)), false);
+        }
+        model.window
+    }
+
+    #[test]
+    fn little_is_under_way_on_a_short_path_while_larger_packets_are_looked_for() {
+        let ms = Duration::from_millis;
+        for (packets, packet, round_trip, little) in [
+            (500, 1_200, ms(1), true),
+            (500, 1_466, ms(1), false),
+            (500, 1_200, ms(50), false),
+            (9_000, 1_200, ms(1), false),
+        ] {
+            let window = window_after(packets, packet, round_trip);
+            assert_eq!(window == INITIAL_BYTES, little, "{packets} of {packet} bytes, {round_trip:?}: {window}");
         }
     }
 }
