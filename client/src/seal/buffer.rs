@@ -69,6 +69,11 @@ pub struct Buffer {
 }
 
 impl Buffer {
+    /// An empty buffer of its own for so many bytes: for what is too small to be worth a whole one.
+    pub(crate) fn with_room(len: usize) -> Self {
+        Self { bytes: vec![0; len], start: 0, len: 0, home: None }
+    }
+
     /// The room behind what is filled. Its content is of no meaning.
     pub fn room(&mut self) -> &mut [u8] {
         let end = self.bytes.len().min(self.start + CHUNK_BYTES);
