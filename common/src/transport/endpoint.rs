@@ -181,7 +181,13 @@ impl Tuning {
                 "arrival" => Congestion::Arrival,
                 "bbr" => Congestion::Bbr,
                 "cubic" => Congestion::Cubic,
-                _ => return Err(BindError::Variable { name: "SHOAL_CONGESTION", value, wanted: "arrival, bbr or cubic" }),
+                _ => {
+                    return Err(BindError::Variable {
+                        name: "SHOAL_CONGESTION",
+                        value,
+                        wanted: "arrival, bbr or cubic",
+                    });
+                }
             },
         };
         Ok(Self { packet_bytes, congestion })
