@@ -1,8 +1,8 @@
 //! Endpoint: one UDP socket that serves and dials, tuned as LIMITS.md measured.
 //!
 //! Large packets where the path has them (discovery begins at 1,200 bytes and falls back by itself), segmentation offload,
-//! socket buffers of 4 MiB, and BBR, which keeps its rate under loss where Cubic does not. What a connection may hold is bounded:
-//! streams, windows, buffers of handshakes. No datagrams, no early data. `SHOAL_MTU` and `SHOAL_CONGESTION` are for networks that
+//! socket buffers of 4 MiB, and a congestion controller that keeps its rate under loss ([`congestion`](super::congestion); Cubic
+//! does not, and quinn's BBR does by filling every queue). What a connection may hold is bounded: streams, windows, buffers of handshakes. No datagrams, no early data. `SHOAL_MTU` and `SHOAL_CONGESTION` are for networks that
 //! need it otherwise ([`Tuning`]).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -176,7 +176,7 @@ impl Tuning {
             },
         };
         let congestion = match set("SHOAL_CONGESTION") {
-            None => Congestion::Bbr,
+            None => Congestion::Arrival,
             Some(value) => match value.as_str() {
                 "arrival" => Congestion::Arrival,
                 "bbr" => Congestion::Bbr,
@@ -407,7 +407,7 @@ mod tests {
         let tuning = |mtu: &str, congestion: &str| {
             Tuning::from(|name| Some(if name == "SHOAL_MTU" { mtu } else { congestion }.to_owned()))
         };
-        let plain = Tuning { packet_bytes: 6_500, congestion: Congestion::Bbr };
+        let plain = Tuning { packet_bytes: 6_500, congestion: Congestion::Arrival };
         assert_eq!(Tuning::from(|_| None).unwrap(), plain);
         assert_eq!(tuning("", "").unwrap(), plain);
         assert_eq!(tuning("1452", "cubic").unwrap(), Tuning { packet_bytes: 1_452, congestion: Congestion::Cubic });
