@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::process::{Answer, Running, command, eventually, run};
 use super::relay::{Conditions, Relay};
+use super::turns::Turn;
 
 const LOOPBACK: &str = "127.0.0.1";
 
@@ -67,6 +68,8 @@ pub struct Cluster {
     root: PathBuf,
     /// Deletes the folder, unless the cluster is kept.
     temporary: Option<TempDir>,
+    /// A cluster on lines of its own is looked at with a clock: nothing else runs meanwhile.
+    _turn: Turn,
 }
 
 impl Cluster {
@@ -75,6 +78,7 @@ impl Cluster {
     /// # Errors
     /// With what the program said that failed.
     pub fn start(options: ClusterOptions) -> Result<Self> {
+        let turn = Turn::take(options.relays.is_some() || options.namespaces.iter().any(Option::is_some));
         let temporary = match &options.below {
             Some(below) => TempDir::with_prefix_in("shoal-", below)?,
             None => TempDir::with_prefix("shoal-")?,
@@ -88,6 +92,7 @@ impl Cluster {
             address: None,
             root,
             temporary: Some(temporary),
+            _turn: turn,
         };
         cluster.init()?;
         cluster.serve_directory()?;

@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod content;
 pub mod process;
 pub mod relay;
+mod turns;
 
 pub use binaries::binary;
 pub use cable::Cable;
