@@ -33,16 +33,18 @@ fn a_full_peer_is_passed_over_and_with_too_few_left_the_put_says_why() {
 
 #[test]
 fn a_peer_whose_disk_is_really_full_refuses_and_goes_on() {
-    let holder = tempfile::tempdir().unwrap();
-    let Some(mounted) = Mounted::tmpfs(&holder.path().join("small"), "80m") else { return };
-    let options = ClusterOptions {
-        peers: 1,
-        redundancy: "1/1".to_owned(),
-        below: Some(mounted.0.clone()),
-        ..ClusterOptions::default()
-    };
-    // Everything lies on the small disk; the peer keeps no reserve of its own here.
+    let options = ClusterOptions { peers: 1, redundancy: "1/1".to_owned(), ..ClusterOptions::default() };
     let mut cluster = Cluster::start(options).unwrap();
+    // The same peer on a small disk; it keeps no reserve of its own here.
+    cluster.stop().unwrap();
+    let data = cluster.peer_data(0);
+    let aside = cluster.root().join("aside");
+    fs::rename(&data, &aside).unwrap();
+    let Some(_mounted) = Mounted::tmpfs(&data, "80m") else { return };
+    let copy = std::process::Command::new("cp").arg("-a").arg(aside.join(".")).arg(&data).status().unwrap();
+    assert!(copy.success());
+    cluster.serve_directory().unwrap();
+    cluster.serve_peer(0).unwrap();
     let outside = tempfile::tempdir().unwrap();
     let kept = file(outside.path(), "kept", 1, 2_000_000);
     shoal(&cluster, 0, &["put", text(&kept), "/kept"]);
