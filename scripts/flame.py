@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Draws a flame graph as one SVG without scripts: who was on a core, by process, caller below callee.
 
-Reads what `perf script` prints. For a put of 1 GiB on a cluster of its own (docs/PERFORMANCE.md has the figures beside it):
+Reads what `perf script` prints. With a cluster on this machine, all of whose processes are then recorded:
 
-    perf record -a -F 499 --call-graph dwarf,8192 -o put.data -- shoal bench --start --only put --size 1GiB --times 1
-    perf script -i put.data --show-task-events -F comm,pid,tid,time,event,ip,sym | scripts/flame.py "put" shoal > put.svg
+    perf record -a -F 499 --call-graph dwarf,4096 -o put.data -- shoal put FILE /file --quiet
+    perf script --no-inline -i put.data --show-task-events -F comm,pid,tid,time,event,ip,sym | scripts/flame.py "put" shoal > put.svg
 
 The last arguments are the names of the processes to show, with whatever follows them: `shoal` stands for `shoal-peer`, too.
 A frame narrower than 1/1000 of the whole is left out. Width is CPU time; the tooltip has the seconds.
