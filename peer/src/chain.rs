@@ -63,17 +63,21 @@ async fn store(
     body: BodyReader,
 ) -> Result<Vec<ChainOutcome>, Failure> {
     let room = make_room(service, by, &request.put).await?;
+    // Before a byte is read: what is kept for neighbours is within their budget from its first piece.
+    let memory = match request.onward.is_empty() {
+        true => None,
+        false => timeout(ONWARD_WAIT, service.neighbours().room(request.put.len)).await.ok().flatten(),
+    };
     let (arrived, arriving) = watch::channel(Arrived::default());
-    let arriving = Some(arriving).filter(|_| !request.onward.is_empty());
-    let mut others = vec![ChainOutcome::Unreachable; request.onward.len()];
+    let arriving = memory.as_ref().map(|_| arriving);
+    let mut others = vec![ChainOutcome::Refused(Refusal::Busy); request.onward.len()];
     let passing = async {
         let Some(arriving) = arriving else { return };
-        match timeout(ONWARD_WAIT, service.neighbours().room(request.put.len)).await {
-            Ok(Some(_memory)) => pass_on(service, request, &arriving, &mut others).await,
-            Ok(None) | Err(_) => others.fill(ChainOutcome::Refused(Refusal::Busy)),
-        }
+        others.fill(ChainOutcome::Unreachable);
+        pass_on(service, request, &arriving, &mut others).await;
     };
     let (own, ()) = tokio::join!(keep(service, &request.put, room, body, arrived), passing);
+    drop(memory);
     let own = match own? {
         Ok(stored) => ChainOutcome::Stored(stored),
         Err(refusal) => ChainOutcome::Refused(refusal),
