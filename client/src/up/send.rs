@@ -133,10 +133,12 @@ impl Round {
         Some(self.under_way.swap_remove(place))
     }
 
-    /// Breaks off what is still trying to place a shard that is durable now.
+    /// Breaks off what is still trying to place a shard that is durable now. Who was slow with it may still have another: with few
+    /// peers there is nobody else for the shard of one that died.
     fn break_off(&mut self, index: u8) {
         for attempt in self.under_way.extract_if(.., |attempt| attempt.index == index) {
             attempt.task.abort();
+            self.peers.push_back(attempt.peer);
         }
     }
 
@@ -346,4 +348,25 @@ pub(super) fn reason(error: &CallError) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_was_slow_with_a_shard_that_is_durable_elsewhere_may_be_offered_another() {
+        let mut round =
+            Round { tasks: JoinSet::new(), under_way: Vec::new(), missing: VecDeque::new(), peers: VecDeque::new() };
+        for (index, peer) in [(1, 1), (2, 2), (2, 3)] {
+            let task = round.tasks.spawn(std::future::pending());
+            let peer = PeerId([peer; 16]);
+            round.under_way.push(Attempt { index, peer, since: Instant::now(), hedged: index == 2, task });
+        }
+        let durable = ShardAt { index: 2, peer: PeerId([3; 16]), address: ShardAddress([0; 20]) };
+        round.take(&durable).unwrap();
+        round.break_off(2);
+        assert_eq!(round.peers, [PeerId([2; 16])]);
+        assert_eq!(round.under_way.iter().map(|attempt| attempt.index).collect::<Vec<_>>(), [1]);
+    }
 }
