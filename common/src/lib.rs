@@ -3,7 +3,8 @@
 //! In reading order:
 //!
 //! - words: [`id`], [`address`], [`size`], [`time`], [`redundancy`], [`bounded`], [`limits`], [`codec`];
-//! - what is said of peers and chunks: [`signed`], [`map`], [`grant`], [`place`], [`erasure`];
+//! - what is said of peers and chunks: [`signed`], [`map`], [`grant`], [`pass`], [`history`], [`place`], [`erasure`],
+//!   [`inventory`];
 //! - the wire: [`proto`];
 //! - who is who, and how bytes travel: [`ticket`], [`identity`], [`transport`];
 //! - the process around it: [`disk`], [`telemetry`].
@@ -14,10 +15,13 @@ pub mod codec;
 pub mod disk;
 pub mod erasure;
 pub mod grant;
+pub mod history;
 pub mod id;
 pub mod identity;
+pub mod inventory;
 pub mod limits;
 pub mod map;
+pub mod pass;
 pub mod place;
 pub mod proto;
 pub mod redundancy;

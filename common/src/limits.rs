@@ -68,7 +68,15 @@ pub const PLACEMENTS: usize = 2_048;
 /// The sum of what a paged answer carries before it stops and says that there is more.
 pub const ANSWER_BYTES: usize = 1 << 20;
 /// Shards named in one order to a peer.
-pub const DROP_SHARDS: usize = 4_096;
+pub const ORDER_SHARDS: usize = 4_096;
+/// Shards in one page of a peer's inventory.
+pub const INVENTORY_SHARDS: usize = 4_096;
+/// Parts in which inventories are compared: one for each first byte of an address.
+pub const INVENTORY_PARTS: usize = 256;
+/// A signed pass.
+pub const PASS_BYTES: usize = 512;
+/// Versions whose redundancy is changed in one request.
+pub const RECODE_VERSIONS: usize = 256;
 
 /// A certificate signing request or a certificate, DER.
 pub const CERTIFICATE_BYTES: usize = 4_096;
@@ -102,5 +110,6 @@ const _: () = {
             <= MESSAGE_BYTES * 2,
         "clients split a publication by bytes as well; see the request"
     );
+    assert!(INVENTORY_SHARDS * 128 < MESSAGE_BYTES, "a page of an inventory fits in a message");
     assert!(PLACEMENTS * (20 + 8 + SHARDS_PER_CHUNK * 40) < MESSAGE_BYTES * 2);
 };

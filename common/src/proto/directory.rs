@@ -3,9 +3,9 @@
 //! | who | requests |
 //! |---|---|
 //! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`]), each inside its own account |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
-//! | admin | [`NewTicket`], [`Revoke`] |
+//! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`] |
 //!
 //! An upload: `Begin`, then `Ask` and `Register` while chunks go to peers, `PutPages` for long manifests, last `Publish`,
 //! which alone makes anything visible. What is asked of or registered with a pending version is held by it.
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded::{BoundedBytes, BoundedVec};
 use crate::grant::SignedGrant;
+use crate::history::HistoryPoint;
 use crate::id::{AccountId, ChunkId, ClusterId, DeviceId, NameToken, NodeId, PeerId, RequestId, VersionId};
 use crate::limits;
 use crate::map::{PeerState, SignedMap};
@@ -105,6 +106,33 @@ pub struct ClusterStatus {
     pub pending: u64,
     pub accounts: u64,
     pub devices: u64,
+    /// What is being done about it; `None` for a client.
+    pub upkeep: Option<Upkeep>,
+}
+
+/// What the directory does by itself: repair, moves, collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Upkeep {
+    /// Chunks that are known to wait for a shard to be made.
+    pub waiting: u64,
+    /// Orders to make a shard that are under way.
+    pub under_way: u32,
+    /// Shards made, and their bytes, since the directory started.
+    pub made: u64,
+    pub made_bytes: u64,
+    /// Orders that failed, since the directory started; each is tried again.
+    pub failed: u64,
+    /// Bytes a second, over the last minute.
+    pub rate: u64,
+    /// Seconds to go at that rate; `None` when nothing waits or nothing is known.
+    pub to_go_s: Option<u64>,
+    /// Chunks that were collected, and shards that were dropped, since the directory started.
+    pub collected: u64,
+    pub dropped: u64,
+    /// Whether all peers' inventories were compared since the directory started, and all that was found is repaired.
+    pub verified: bool,
+    /// This store is older than what peers have seen: nothing is deleted until it is reconciled.
+    pub fenced: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,7 +148,23 @@ pub struct PeerStatus {
     /// Bytes that it could still take.
     pub free: u64,
     pub shards: u64,
+    pub trash: u64,
+    pub quarantined: u64,
     pub last_seen: Option<Timestamp>,
+    /// It is being emptied.
+    pub draining: bool,
+    /// Shards that are registered with it; `None` where that was not counted.
+    pub registered: Option<u64>,
+    /// When its inventory was last compared, and how many shards were missing or damaged and how many unknown then.
+    pub compared: Option<Timestamp>,
+    pub missing: u64,
+    pub unknown: u64,
+    /// When a shard of it was last fetched and checked by the directory, and how many were and failed since the directory started.
+    pub audited: Option<Timestamp>,
+    pub audits: u64,
+    pub audits_failed: u64,
+    /// When its scrubber last ended a whole pass.
+    pub scrubbed: Option<Timestamp>,
 }
 
 /// Walks down from `start`, one name after another.
@@ -390,10 +434,18 @@ pub struct Heartbeat {
     pub used: u64,
     pub free: u64,
     pub shards: u64,
+    /// Bytes of dropped shards that it still keeps.
+    pub trash: u64,
+    /// Shards that it found damaged, and keeps aside.
+    pub quarantined: u64,
+    /// Since when the pass of its scrubber is under way that is the newest; `None` when it does not scrub.
+    pub scrub_since: Option<Timestamp>,
+    /// When the last whole pass of its scrubber ended.
+    pub scrubbed: Option<Timestamp>,
     /// Whether it takes new shards.
     pub writable: bool,
-    /// The highest generation of a directory that it has seen.
-    pub generation: u64,
+    /// The furthest point of a directory's history that it has heard of.
+    pub seen: HistoryPoint,
     /// Epoch of the cluster map that it has.
     pub map: u64,
     /// It is stopping in good order: suspect at once.
@@ -402,7 +454,8 @@ pub struct Heartbeat {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeartbeatAnswer {
-    pub generation: u64,
+    /// Where the directory's history is; the peer remembers it.
+    pub history: HistoryPoint,
     pub now: Timestamp,
     /// When to say so again, in milliseconds.
     pub again_ms: u32,
@@ -446,6 +499,53 @@ pub enum Revoked {
     Peer(PeerId),
 }
 
+/// Changes the redundancy of committed versions. Their chunks are made anew in the background, from peer to peer; a chunk that other versions
+/// need as well gets the redundancy that survives most losses of all of theirs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRedundancy {
+    pub request: RequestId,
+    pub versions: BoundedVec<VersionId, { limits::RECODE_VERSIONS }>,
+    pub redundancy: Redundancy,
+}
+
+/// Begins or ends the emptying of a peer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainPeer {
+    pub request: RequestId,
+    pub peer: PeerId,
+    pub drain: bool,
+}
+
+/// Takes a peer out of the cluster for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovePeer {
+    pub request: RequestId,
+    pub peer: PeerId,
+    /// Although shards are registered with it: it will not come back, and they are made anew at once.
+    pub lost: bool,
+}
+
+/// Accepts this store's history in place of the one that the peers have seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reconcile {
+    /// Says what would become of it, and changes nothing.
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Reconciled {
+    /// Peers whose inventories were compared, and those that could not be asked.
+    pub peers: u32,
+    pub absent: u32,
+    /// Shards of chunks that are known, which the store had not placed there: taken back.
+    pub adopted: u64,
+    /// Shards that belong to nothing that the store knows of, and their bytes: they go to the trash once this was accepted.
+    pub unknown: u64,
+    pub unknown_bytes: u64,
+    /// Shards that the store has placed and no peer holds.
+    pub missing: u64,
+}
+
 requests! {
     /// What may be asked of the directory on [`ALPN`](super::ALPN).
     DirectoryRequest {
@@ -466,8 +566,12 @@ requests! {
         24 PutPages -> Done;
         25 Publish -> Published;
         26 Abandon -> Done;
+        27 SetRedundancy -> Done;
         40 Heartbeat -> HeartbeatAnswer;
         50 NewTicket -> TicketMade;
         51 Revoke -> Done;
+        52 DrainPeer -> Done;
+        53 RemovePeer -> Done;
+        54 Reconcile -> Reconciled;
     }
 }

@@ -3,8 +3,8 @@
 //! | who | requests |
 //! |---|---|
 //! | client | [`PutShard`] and [`PutChain`] with a grant of its own device, [`GetShard`] of its own account's shards |
-//! | peer | [`PutShard`] and [`PutChain`] with any device's grant that holds: it passes on what that device has sent |
-//! | directory | [`GetShard`] of any account, [`DropShards`] |
+//! | peer | [`PutShard`] and [`PutChain`] with any device's grant that holds: it passes on what that device has sent; [`FetchShard`] with a pass |
+//! | directory | [`GetShard`] of any account; the orders [`MakeShard`], [`CondemnShards`], [`DropShards`]; [`Digest`] and [`ListShards`] |
 //! | admin | none |
 //!
 //! Orders of the directory ride on the connection that the peer has dialled to it.
@@ -15,8 +15,11 @@ use crate::address::ShardAddress;
 use crate::bounded::BoundedVec;
 use crate::grant::SignedGrant;
 use crate::id::{AccountId, ChunkId, PeerId};
+use crate::inventory::PartDigest;
 use crate::limits;
+use crate::pass::SignedPass;
 use crate::proto::frame::requests;
+use crate::proto::parts::ShardAt;
 use crate::proto::refusal::Refusal;
 use crate::redundancy::Redundancy;
 
@@ -95,18 +98,125 @@ pub struct ShardRange {
     pub total: u32,
 }
 
-/// The directory's order to let shards go. Anybody else's is refused, and so is one of an older generation than was ever seen.
+/// Reads a whole shard, for a peer that makes one of the same chunk; the bytes are the answer's body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FetchShard {
+    pub pass: SignedPass,
+    pub address: ShardAddress,
+}
+
+/// The directory's order to make one shard of a chunk from others of it, wherever they are.
+///
+/// Any `from.k()` of the sources are read, each checked against its address; then the chunk is put together, split by `to`, and shard
+/// `index` is stored. Where a source is the wanted shard itself it is copied. Answered when the shard would survive a power cut.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MakeShard {
+    pub generation: u64,
+    /// Lets the maker read from the sources.
+    pub pass: SignedPass,
+    pub account: AccountId,
+    pub chunk: ChunkId,
+    pub sealed_len: u32,
+    pub from: Redundancy,
+    pub sources: BoundedVec<ShardAt, { limits::SHARDS_PER_CHUNK }>,
+    pub to: Redundancy,
+    pub index: u8,
+    /// What it is called, where that is known: anything else is not stored.
+    pub address: Option<ShardAddress>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    pub address: ShardAddress,
+    /// It was there already.
+    pub existed: bool,
+    /// Those of all shards of `to`, where they were computed: the directory compares what different makers say. Else empty.
+    pub addresses: BoundedVec<ShardAddress, { limits::SHARDS_PER_CHUNK }>,
+    /// Sources whose bytes were not what their address says.
+    pub damaged: BoundedVec<PeerId, { limits::SHARDS_PER_CHUNK }>,
+}
+
+/// A shard as its peer calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ShardName {
+    pub account: AccountId,
+    pub address: ShardAddress,
+}
+
+/// The directory's announcement that these shards are nobody's, as far as it knows. The peer notes it, in memory alone. Whoever stores or
+/// makes one of them from now on takes it out of that note, so that only what nobody has touched since can be dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CondemnShards {
+    pub generation: u64,
+    pub shards: BoundedVec<ShardName, { limits::ORDER_SHARDS }>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Condemned {
+    /// How many of them are here and live.
+    pub condemned: u32,
+}
+
+/// The directory's order to let shards go that are condemned and untouched since: they go to the trash. Anybody else's is refused, and so is
+/// one of an older generation than was ever seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DropShards {
     pub generation: u64,
-    pub account: AccountId,
-    pub shards: BoundedVec<ShardAddress, { limits::DROP_SHARDS }>,
+    pub shards: BoundedVec<ShardName, { limits::ORDER_SHARDS }>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// How many of them were there.
+    /// How many went to the trash.
     pub dropped: u32,
+}
+
+/// Asks for the digests of a peer's live shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digest {}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Digests {
+    /// For each first byte of an address the sum of its shards, see [`crate::inventory`].
+    pub parts: BoundedVec<PartDigest, { limits::INVENTORY_PARTS }>,
+}
+
+/// One page of one part of a peer's inventory, in the order of account and address: shards in whatever state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListShards {
+    /// The first byte of the addresses.
+    pub part: u8,
+    pub after: Option<ShardName>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardList {
+    pub shards: BoundedVec<ShardView, { limits::INVENTORY_SHARDS }>,
+    pub more: bool,
+}
+
+/// A shard as its own record describes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardView {
+    pub name: ShardName,
+    pub chunk: ChunkId,
+    pub index: u8,
+    pub redundancy: Redundancy,
+    pub sealed_len: u32,
+    /// The directory's generation when it was placed.
+    pub generation: u64,
+    pub condition: Condition,
+}
+
+/// What may be done with a shard. Variants are append-only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Condition {
+    /// 0
+    Live,
+    /// 1: dropped, and kept for some days
+    Trash,
+    /// 2: its bytes are not what its address says
+    Quarantined,
 }
 
 requests! {
@@ -115,6 +225,11 @@ requests! {
         1 PutShard -> Stored;
         2 GetShard -> ShardRange;
         3 PutChain -> Chained;
+        4 FetchShard -> ShardRange;
         10 DropShards -> Dropped;
+        11 CondemnShards -> Condemned;
+        12 MakeShard -> Made;
+        13 Digest -> Digests;
+        14 ListShards -> ShardList;
     }
 }

@@ -95,6 +95,15 @@ pub enum Refusal {
     /// 24
     #[error("of another cluster")]
     OtherCluster,
+    /// 25
+    #[error("{0} shards are still registered with this peer")]
+    StillHolds(u64),
+    /// 26: a restored copy of the directory's store may delete nothing
+    #[error("this directory was restored from an old copy and is not reconciled yet")]
+    Fenced,
+    /// 27: too few of a chunk's shards could be read
+    #[error("{have} shards could be read and {need} are needed")]
+    TooFewShards { have: u8, need: u8 },
 }
 
 /// What a refusal is about.
@@ -172,9 +181,12 @@ impl Refusal {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Busy | Self::Conflict => Retry::Later,
-            Self::Full { .. } | Self::ReadOnly | Self::Internal | Self::Quarantined | Self::NotFound(What::Shard) => {
-                Retry::Elsewhere
-            }
+            Self::TooFewShards { .. }
+            | Self::Full { .. }
+            | Self::ReadOnly
+            | Self::Internal
+            | Self::Quarantined
+            | Self::NotFound(What::Shard) => Retry::Elsewhere,
             Self::Malformed
             | Self::WrongRole
             | Self::Revoked
@@ -193,6 +205,8 @@ impl Refusal {
             | Self::NotHeld
             | Self::AddressMismatch
             | Self::OldGeneration { .. }
+            | Self::StillHolds(_)
+            | Self::Fenced
             | Self::OtherCluster => Retry::Never,
         }
     }

@@ -17,6 +17,7 @@ use crate::codec;
 use crate::grant::Grant;
 use crate::limits::FRAME_HEADER_BYTES;
 use crate::map::ClusterMap;
+use crate::pass::Pass;
 
 /// Runs `$check` for every request type.
 macro_rules! each_request {
@@ -29,7 +30,10 @@ macro_rules! each_request {
         $check::<Publish>($($argument),*); $check::<Abandon>($($argument),*); $check::<Heartbeat>($($argument),*);
         $check::<NewTicket>($($argument),*); $check::<Revoke>($($argument),*); $check::<Enroll>($($argument),*);
         $check::<PutShard>($($argument),*); $check::<GetShard>($($argument),*); $check::<DropShards>($($argument),*);
-        $check::<PutChain>($($argument),*);
+        $check::<PutChain>($($argument),*); $check::<FetchShard>($($argument),*); $check::<MakeShard>($($argument),*);
+        $check::<CondemnShards>($($argument),*); $check::<Digest>($($argument),*); $check::<ListShards>($($argument),*);
+        $check::<SetRedundancy>($($argument),*); $check::<DrainPeer>($($argument),*);
+        $check::<RemovePeer>($($argument),*); $check::<Reconcile>($($argument),*);
     };
 }
 
@@ -123,7 +127,8 @@ fn the_bytes_of_every_message_are_what_they_were() {
     each_request!(golden(&mut lines));
     lines.insert("statement ClusterMap".to_owned(), fixed::<ClusterMap>());
     lines.insert("statement Grant".to_owned(), fixed::<Grant>());
-    for (number, refusal) in (0_u32..25).map(|n| (n, codec::decode::<Refusal>(&refusal_bytes(n)).unwrap())) {
+    lines.insert("statement Pass".to_owned(), fixed::<Pass>());
+    for (number, refusal) in (0_u32..28).map(|n| (n, codec::decode::<Refusal>(&refusal_bytes(n)).unwrap())) {
         lines.insert(format!("refusal {number:02}"), format!("{refusal:?}"));
     }
     let now: String = lines.iter().map(|(name, bytes)| format!("{name}: {bytes}\n")).collect();
