@@ -75,6 +75,9 @@ pub const INVENTORY_SHARDS: usize = 4_096;
 pub const INVENTORY_PARTS: usize = 256;
 /// A signed pass.
 pub const PASS_BYTES: usize = 512;
+/// Findings of a check that are listed, and the length of each.
+pub const FINDINGS: usize = 1_000;
+pub const FINDING_BYTES: usize = 256;
 /// Versions whose redundancy is changed in one request.
 pub const RECODE_VERSIONS: usize = 256;
 

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use common::disk;
 use common::identity::role::directory_name;
-use common::proto::directory::{ClusterStatus, Done, GetStatus, NewTicket, Revoke, TicketMade};
+use common::proto::directory::{
+    CheckStore, ClusterStatus, Done, DrainPeer, GetStatus, NewTicket, Reconcile, Reconciled, RemovePeer, Revoke,
+    StoreChecked, TicketMade,
+};
 use common::proto::parts::Addresses;
 use common::proto::{Refusal, Request};
 use common::transport::{BindError, CallError, Connection, Endpoint, EndpointOptions, call};
@@ -22,8 +25,11 @@ use crate::kv::OpenError;
 use crate::kv::embedded::Embedded;
 use crate::serve::{self, ServeError};
 use crate::service::Service;
+use crate::work::check;
 
 const ANSWER: Duration = Duration::from_secs(30);
+/// What goes over the whole store, or asks every peer.
+const LONG: Duration = Duration::from_secs(6 * 3600);
 
 /// Why an operator has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +40,8 @@ pub enum AdminError {
     Starting,
     #[error("this directory listens on any free port, and does not serve now: nobody knows its address")]
     NoPort,
+    #[error("this can be asked of a serving directory alone, and none serves from this folder")]
+    NotServing,
     #[error("the serving directory cannot be asked")]
     Call(#[from] CallError),
     #[error("no socket to ask from")]
@@ -102,7 +110,15 @@ impl Desk {
     }
 
     async fn ask<R: Request>(connection: &Connection, request: &R) -> Result<R::Response, AdminError> {
-        match call(connection, request, Vec::new(), ANSWER).await {
+        Self::ask_within(connection, request, ANSWER).await
+    }
+
+    async fn ask_within<R: Request>(
+        connection: &Connection,
+        request: &R,
+        limit: Duration,
+    ) -> Result<R::Response, AdminError> {
+        match call(connection, request, Vec::new(), limit).await {
             Ok((answer, _)) => Ok(answer),
             Err(CallError::Refused(refusal)) => Err(AdminError::Refused(refusal)),
             Err(error) => Err(error.into()),
@@ -138,6 +154,53 @@ impl Desk {
         match self {
             Self::Remote { connection, .. } => Self::ask(connection, request).await,
             Self::Local { service, .. } => service.revoke(request, OfAdmin::local()).await.map_err(AdminError::Refused),
+        }
+    }
+
+    /// Begins or ends the emptying of a peer.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub async fn drain(&self, request: &DrainPeer) -> Result<Done, AdminError> {
+        match self {
+            Self::Remote { connection, .. } => Self::ask(connection, request).await,
+            Self::Local { service, .. } => service.drain(request, OfAdmin::local()).await.map_err(AdminError::Refused),
+        }
+    }
+
+    /// Takes a peer out of the cluster.
+    ///
+    /// # Errors
+    /// [`Refusal::StillHolds`] among others.
+    pub async fn remove(&self, request: &RemovePeer) -> Result<Done, AdminError> {
+        match self {
+            Self::Remote { connection, .. } => Self::ask(connection, request).await,
+            Self::Local { service, .. } => service.remove(request, OfAdmin::local()).await.map_err(AdminError::Refused),
+        }
+    }
+
+    /// Checks the store; with `deep` a directory has to serve, since peers are asked.
+    ///
+    /// # Errors
+    /// Why it could not be checked.
+    pub async fn check(&self, request: &CheckStore) -> Result<StoreChecked, AdminError> {
+        match self {
+            Self::Remote { connection, .. } => Self::ask_within(connection, request, LONG).await,
+            Self::Local { .. } if request.deep => Err(AdminError::NotServing),
+            Self::Local { service, .. } => {
+                check::check(service, request.repair, false).await.map_err(AdminError::Refused)
+            }
+        }
+    }
+
+    /// Accepts a restored store, or says what that would mean.
+    ///
+    /// # Errors
+    /// [`AdminError::NotServing`] among others.
+    pub async fn reconcile(&self, request: &Reconcile) -> Result<Reconciled, AdminError> {
+        match self {
+            Self::Remote { connection, .. } => Self::ask_within(connection, request, LONG).await,
+            Self::Local { .. } => Err(AdminError::NotServing),
         }
     }
 

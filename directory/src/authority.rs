@@ -18,6 +18,7 @@ use common::identity::statement::StatementKeyError;
 use common::identity::{
     Authority, CertificateError, Credentials, Identity, PrivateKey, StatementKey, Subject, Trust, TrustError,
 };
+use common::pass::{Pass, SignedPass};
 use common::proto::Refusal;
 use common::proto::parts::Der;
 use common::proto::refusal::What;
@@ -146,6 +147,12 @@ impl Keys {
             Refusal::Malformed
         })?;
         Der::try_from(certificate.to_vec()).map_err(|_| Refusal::TooLarge(What::Request))
+    }
+
+    /// # Errors
+    /// Never in practice: grants are small.
+    pub fn pass(&self, pass: &Pass) -> Result<SignedPass, Refusal> {
+        Signed::sign(pass, &*self.statement).map_err(|_| Refusal::Internal)
     }
 
     /// # Errors

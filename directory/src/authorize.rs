@@ -131,9 +131,15 @@ pub fn may(role: Role, request: &DirectoryRequest) -> bool {
         | DirectoryRequest::Register(_)
         | DirectoryRequest::PutPages(_)
         | DirectoryRequest::Publish(_)
-        | DirectoryRequest::Abandon(_) => role == Role::Client,
+        | DirectoryRequest::Abandon(_)
+        | DirectoryRequest::SetRedundancy(_) => role == Role::Client,
         DirectoryRequest::Heartbeat(_) => role == Role::Peer,
-        DirectoryRequest::NewTicket(_) | DirectoryRequest::Revoke(_) => role == Role::Admin,
+        DirectoryRequest::NewTicket(_)
+        | DirectoryRequest::Revoke(_)
+        | DirectoryRequest::DrainPeer(_)
+        | DirectoryRequest::RemovePeer(_)
+        | DirectoryRequest::Reconcile(_)
+        | DirectoryRequest::CheckStore(_) => role == Role::Admin,
     }
 }
 

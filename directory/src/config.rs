@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kv::embedded;
 use crate::members::Times;
+use crate::work;
 
 /// Loopback, so that a first try exposes nothing.
 pub const LISTEN: &str = "127.0.0.1:7400";
@@ -20,6 +21,10 @@ pub const HEARTBEAT: Duration = Duration::from_secs(2);
 pub const SUSPECT_AFTER: Duration = Duration::from_secs(8);
 /// Long enough for a reboot, short enough to begin repair soon.
 pub const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+/// How long a dead peer is waited for before what it held is made anew, where a chunk can spare it: longer than a reboot with a check
+/// of the file system, short against the time between two failures.
+pub const REPAIR_AFTER: Duration = Duration::from_secs(600);
 
 /// The file in the data folder.
 pub const FILE: &str = "directory.toml";
@@ -122,6 +127,8 @@ pub struct Config {
     /// In place of the one in the settings.
     pub listen: Option<String>,
     pub times: Times,
+    /// Repair, comparison, audits and collection.
+    pub work: work::Settings,
     pub clock: Clock,
     pub store: embedded::Options,
 }
@@ -133,7 +140,13 @@ impl Config {
         Self {
             data: data.into(),
             listen: None,
-            times: Times { heartbeat: HEARTBEAT, suspect_after: SUSPECT_AFTER, dead_after: DEAD_AFTER },
+            times: Times {
+                heartbeat: HEARTBEAT,
+                suspect_after: SUSPECT_AFTER,
+                dead_after: DEAD_AFTER,
+                lost_after: DEAD_AFTER + REPAIR_AFTER,
+            },
+            work: work::Settings::default(),
             clock: Clock::System,
             store: embedded::Options::default(),
         }

@@ -26,6 +26,7 @@ pub mod serve;
 pub mod service;
 pub mod status;
 pub mod transact;
+pub mod work;
 
 pub use config::Config;
 pub use init::{InitOptions, init};

@@ -10,6 +10,7 @@
 mod roster;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -35,12 +36,15 @@ pub struct Times {
     pub heartbeat: Duration,
     pub suspect_after: Duration,
     pub dead_after: Duration,
+    /// From when on a dead peer is not expected back.
+    pub lost_after: Duration,
 }
 
 /// What every map says.
 #[derive(Debug, Clone)]
 pub struct Cluster {
     pub cluster: ClusterId,
+    /// The one that it started with.
     pub generation: u64,
     pub directory: Addresses,
     pub times: Times,
@@ -55,13 +59,37 @@ struct Member {
     used: u64,
     free: u64,
     shards: u64,
+    trash: u64,
+    quarantined: u64,
+    scrubbed: Option<Timestamp>,
     leaving: bool,
+}
+
+/// A peer that is dead, lost or being emptied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone {
+    pub dead: bool,
+    /// Dead for longer than is waited for it, or taken out.
+    pub lost: bool,
+    pub draining: bool,
 }
 
 impl Member {
     fn new(record: Peer, now: Instant) -> Self {
         let state = if record.addresses.is_empty() { PeerState::Suspect } else { PeerState::Online };
-        Self { record, state, heard: now, seen: None, used: 0, free: 0, shards: 0, leaving: false }
+        Self {
+            record,
+            state,
+            heard: now,
+            seen: None,
+            used: 0,
+            free: 0,
+            shards: 0,
+            trash: 0,
+            quarantined: 0,
+            scrubbed: None,
+            leaving: false,
+        }
     }
 
     fn judged(&self, now: Instant, times: &Times) -> PeerState {
@@ -79,7 +107,7 @@ impl Member {
         PeerEntry {
             peer,
             state: self.state,
-            writable: self.record.writable && self.record.revoked.is_none(),
+            writable: self.record.writable && !self.record.draining && self.record.revoked.is_none(),
             weight: u32::try_from(self.record.capacity >> 30).unwrap_or(u32::MAX).max(1),
             zone: self.record.zone.clone(),
             addresses: self.record.addresses.clone(),
@@ -106,6 +134,7 @@ struct State {
 /// See the module.
 pub struct Members {
     cluster: Cluster,
+    generation: AtomicU64,
     key: Arc<StatementKey>,
     state: Mutex<State>,
 }
@@ -124,9 +153,10 @@ impl Members {
     ) -> Result<Self, CodecError> {
         let peers: BTreeMap<_, _> = peers.into_iter().map(|(id, record)| (id, Member::new(record, now.0))).collect();
         let epoch = cluster.generation << 32 | 1;
-        let published = publish(&cluster, &key, &peers, &revoked, epoch, now.1)?;
+        let published = publish(&cluster, cluster.generation, &key, &peers, &revoked, epoch, now.1)?;
         let state = State { peers, revoked, connections: HashMap::new(), published };
-        Ok(Self { cluster, key, state: Mutex::new(state) })
+        let generation = AtomicU64::new(cluster.generation);
+        Ok(Self { cluster, generation, key, state: Mutex::new(state) })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -173,11 +203,12 @@ impl Members {
         let Some(member) = state.peers.get_mut(&peer) else { return };
         if let Some(record) = record {
             let revoked = member.record.revoked.or(record.revoked);
-            member.record = Peer { revoked, ..record };
+            member.record = Peer { revoked, draining: member.record.draining, ..record };
         }
         member.heard = now.0;
         member.seen = Some(now.1);
         (member.used, member.free, member.shards) = (beat.used, beat.free, beat.shards);
+        (member.trash, member.quarantined, member.scrubbed) = (beat.trash, beat.quarantined, beat.scrubbed);
         member.leaving = beat.leaving;
         drop(state);
         self.tick(now);
@@ -202,6 +233,53 @@ impl Members {
         self.tick(now);
     }
 
+    /// A peer is being emptied, or not any more.
+    pub fn drain(&self, peer: PeerId, drain: bool, now: (Instant, Timestamp)) {
+        if let Some(member) = self.state().peers.get_mut(&peer) {
+            member.record.draining = drain;
+        }
+        self.tick(now);
+    }
+
+    /// Peers whose shards are to be elsewhere, now or soon.
+    #[must_use]
+    pub fn gone(&self, now: Instant) -> HashMap<PeerId, Gone> {
+        let lost_after = self.cluster.times.lost_after;
+        let state = self.state();
+        let gone = state.peers.iter().map(|(id, member)| {
+            let dead = member.state == PeerState::Dead;
+            let long = now.saturating_duration_since(member.heard) >= lost_after;
+            let lost = member.record.revoked.is_some() || (dead && long);
+            (*id, Gone { dead, lost, draining: member.record.draining })
+        });
+        gone.filter(|(_, gone)| gone.dead || gone.lost || gone.draining).collect()
+    }
+
+    /// Each peer that is not revoked, with how it is and how many damaged shards it reports.
+    #[must_use]
+    pub fn heard_states(&self) -> Vec<(PeerId, PeerState, u64)> {
+        let state = self.state();
+        let peers = state.peers.iter().filter(|(_, member)| member.record.revoked.is_none());
+        peers.map(|(id, member)| (*id, member.state, member.quarantined)).collect()
+    }
+
+    /// The generation that orders are given in.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Another generation counts from now on, and a new map says so.
+    pub fn raise_generation(&self, generation: u64, now: (Instant, Timestamp)) {
+        self.generation.store(generation, Ordering::Relaxed);
+        let mut state = self.state();
+        let State { peers, revoked, published, .. } = &mut *state;
+        match publish(&self.cluster, generation, &self.key, peers, revoked, generation << 32 | 1, now.1) {
+            Ok(new) => *published = new,
+            Err(error) => tracing::error!(error = common::telemetry::chain(&error), "no cluster map can be made"),
+        }
+    }
+
     /// Judges everybody anew, and makes a new map if anything that it says has changed.
     pub fn tick(&self, now: (Instant, Timestamp)) {
         let mut state = self.state();
@@ -216,7 +294,7 @@ impl Members {
         if *published.roster.shown() == shown(peers, revoked) {
             return;
         }
-        match publish(&self.cluster, &self.key, peers, revoked, published.epoch + 1, now.1) {
+        match publish(&self.cluster, self.generation(), &self.key, peers, revoked, published.epoch + 1, now.1) {
             Ok(new) => *published = new,
             Err(error) => tracing::error!(error = common::telemetry::chain(&error), "no cluster map can be made"),
         }
@@ -273,7 +351,18 @@ impl Members {
             used: member.used,
             free: member.free,
             shards: member.shards,
+            trash: member.trash,
+            quarantined: member.quarantined,
             last_seen: member.seen,
+            draining: member.record.draining,
+            registered: None,
+            compared: None,
+            missing: 0,
+            unknown: 0,
+            audited: None,
+            audits: 0,
+            audits_failed: 0,
+            scrubbed: member.scrubbed,
         });
         status.collect()
     }
@@ -290,6 +379,7 @@ fn shown(peers: &BTreeMap<PeerId, Member>, revoked: &BTreeSet<[u8; 16]>) -> Show
 
 fn publish(
     cluster: &Cluster,
+    generation: u64,
     key: &StatementKey,
     peers: &BTreeMap<PeerId, Member>,
     revoked: &BTreeSet<[u8; 16]>,
@@ -303,7 +393,7 @@ fn publish(
     let map = ClusterMap {
         cluster: cluster.cluster,
         epoch,
-        generation: cluster.generation,
+        generation,
         made: now,
         directory: cluster.directory.clone(),
         peers: entries.try_into().map_err(too_long)?,

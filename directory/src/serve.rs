@@ -5,11 +5,12 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::codec::CodecError;
 use common::disk::{self, DiskError};
+use common::id::StartId;
 use common::proto::Refusal;
 use common::proto::parts::Addresses;
 use common::telemetry;
@@ -30,7 +31,8 @@ use crate::op::note::NextGeneration;
 use crate::schema::{self, Device, Peer, key, record};
 use crate::service::{Door, Service};
 use crate::status::{CountError, Counter, each};
-use crate::transact;
+use crate::transact::{self, Txn};
+use crate::work::{self, Work};
 
 /// A clock that is this far before the newest commit is told.
 const CLOCK_BACK: Duration = Duration::from_secs(300);
@@ -101,9 +103,13 @@ async fn run_until(
     let mut workers = JoinSet::new();
     workers.spawn(janitor::watch(service.clone()));
     workers.spawn(janitor::clean(service.clone()));
+    workers.spawn(work::repair::run(service.clone()));
+    workers.spawn(work::compare::run(service.clone()));
+    workers.spawn(work::audit::run(service.clone()));
+    workers.spawn(work::collect::run(service.clone()));
     let server =
         Server::new(Door(service.clone()), ServeOptions { grace: Duration::from_secs(2), ..ServeOptions::default() });
-    tracing::info!(address = %listening, generation = service.members.cluster().generation, "serving");
+    tracing::info!(address = %listening, generation = service.members.generation(), "serving");
     ready(listening);
     tokio::select! {
         () = server.run(&endpoint, shutdown) => {}
@@ -173,16 +179,34 @@ pub async fn assemble(
     let keys = Keys::load(&config.data, settings.cluster)?;
     let credentials = keys.credentials(&config.data, config.clock.now())?;
     warn_of_clock(store.as_ref(), &config.clock).await?;
-    let generation = next_generation(&store, &settings, &config.clock).await?;
+    let start = StartId::random();
+    let generation = next_generation(&store, &settings, &config.clock, start).await?;
+    let fenced = is_fenced(&store).await?;
+    if fenced {
+        tracing::error!(
+            "this store was restored from an old copy: nothing is deleted until `shoal-directory reconcile` was run"
+        );
+    }
     let cluster = Cluster { cluster: settings.cluster, generation, directory: addresses, times: config.times };
     let (peers, revoked) = known_members(store.as_ref()).await?;
     let now = (Instant::now(), config.clock.now());
     let members = Members::new(cluster, keys.statement().clone(), peers, revoked, now)?;
     let (clock, counter) = (config.clock.clone(), Counter::default());
-    Ok(Arc::new(Service { store, members, keys, credentials, settings, clock, counter }))
+    let (work, start) = (Work::new(config.work, fenced), Mutex::new(start));
+    Ok(Arc::new(Service { store, members, keys, credentials, settings, clock, counter, work, start }))
 }
 
-async fn next_generation(store: &Arc<dyn Store>, settings: &Settings, clock: &Clock) -> Result<u64, ServeError> {
+async fn is_fenced(store: &Arc<dyn Store>) -> Result<bool, ServeError> {
+    let fence = Txn::new(store.clone()).peek(&key::fence()).await.map_err(CountError::from)?;
+    Ok(fence.is_some_and(|fence| fence.record.up))
+}
+
+async fn next_generation(
+    store: &Arc<dyn Store>,
+    settings: &Settings,
+    clock: &Clock,
+    start: StartId,
+) -> Result<u64, ServeError> {
     let context = Context {
         now: clock.now(),
         cluster: settings.cluster,
@@ -190,7 +214,8 @@ async fn next_generation(store: &Arc<dyn Store>, settings: &Settings, clock: &Cl
         redundancy: settings.redundancy,
         roster: Arc::new(Roster::default()),
     };
-    let next = transact::run(store, &NextGeneration {}, Itself, &context).await.map_err(ServeError::Note)?;
+    let next =
+        transact::run(store, &NextGeneration { start, least: 0 }, Itself, &context).await.map_err(ServeError::Note)?;
     Ok(next.generation)
 }
 

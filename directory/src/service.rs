@@ -2,11 +2,14 @@
 //!
 //! Every request runs on a thread where it may wait for the disk; the threads of the network never do.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering as AtomicOrdering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use common::id::{RequestId, TicketId};
+use common::history::HistoryPoint;
+use common::id::{PeerId, RequestId, StartId, TicketId};
 use common::identity::{Credentials, Role, Subject};
+use common::map::{PeerEntry, PeerState};
 use common::proto::directory::*;
 use common::proto::enroll::{Enroll, EnrollRequest, Enrolled};
 use common::proto::parts::Addresses;
@@ -22,15 +25,18 @@ use crate::authority::Keys;
 use crate::authorize::{self, Itself, Joiner, OfAccount, OfAdmin, OfPeer};
 use crate::config::Settings;
 use crate::kv::Store;
-use crate::members::{Members, Published};
+use crate::members::{Gone, Members, Published};
 use crate::op::enrol::{Admitted, Enrol};
-use crate::op::note::NotePeer;
+use crate::op::note::{CheckHistory, NextGeneration, NotePeer};
+use crate::op::recode::Want;
 use crate::op::ticket::MakeTicket;
 use crate::op::upload::Granted;
 use crate::op::{Context, page};
 use crate::schema::key;
-use crate::status::Counter;
+use crate::status::{Counter, each};
 use crate::transact::{self, Operation, Txn};
+use crate::work::plan::View;
+use crate::work::{Work, check, reconcile};
 
 /// Everything that requests work on.
 pub struct Service {
@@ -41,6 +47,9 @@ pub struct Service {
     pub settings: Settings,
     pub clock: Clock,
     pub counter: Counter,
+    pub work: Work,
+    /// This start, as peers remember it.
+    pub start: Mutex<StartId>,
 }
 
 /// Answers with what was decided.
@@ -65,7 +74,7 @@ impl Service {
         Context {
             now: self.clock.now(),
             cluster: self.settings.cluster,
-            generation: self.members.cluster().generation,
+            generation: self.members.generation(),
             redundancy: self.settings.redundancy,
             roster: self.members.roster(),
         }
@@ -89,7 +98,7 @@ impl Service {
         tracing::info!(program = &*hello.program, "hello");
         Ok(Welcome {
             cluster: self.settings.cluster,
-            generation: self.members.cluster().generation,
+            generation: self.members.generation(),
             now: self.clock.now(),
             redundancy: self.settings.redundancy,
             map,
@@ -99,7 +108,7 @@ impl Service {
 
     /// A directory that was restored from an old copy is told so by those who have seen a later one.
     fn not_behind(&self, known: u64) -> Result<(), Refusal> {
-        let given = self.members.cluster().generation;
+        let given = self.members.generation();
         if known > given {
             tracing::error!(given, known, "somebody has seen a later generation: this data folder is an old copy");
             return Err(Refusal::OldGeneration { given, known });
@@ -141,11 +150,11 @@ impl Service {
         };
         Ok(ClusterStatus {
             cluster: self.settings.cluster,
-            generation: self.members.cluster().generation,
+            generation: self.members.generation(),
             sequence: self.store.last_sequence(),
             now: self.clock.now(),
             redundancy: self.settings.redundancy,
-            peers: self.members.status().try_into().map_err(|_| Refusal::TooLarge(What::Peer))?,
+            peers: self.peer_status().await?.try_into().map_err(|_| Refusal::TooLarge(What::Peer))?,
             chunks: figures.chunks,
             sealed_bytes: figures.sealed_bytes,
             degraded: figures.degraded,
@@ -153,7 +162,88 @@ impl Service {
             pending: figures.pending,
             accounts,
             devices: figures.devices,
+            upkeep: match subject {
+                Subject::Client { .. } => None,
+                Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => Some(self.upkeep()),
+            },
         })
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        let roster = self.members.roster();
+        let online = roster.peers().iter().filter(|entry| entry.state == PeerState::Online);
+        let online: Vec<_> = online.map(|entry| entry.peer).collect();
+        self.work.upkeep(&online, Instant::now())
+    }
+
+    /// The peers for people: what they say themselves, and what was found out about them.
+    async fn peer_status(&self) -> Result<Vec<PeerStatus>, Refusal> {
+        let mut peers = self.members.status();
+        for status in &mut peers {
+            let finding = self.work.finding(status.peer);
+            (status.compared, status.missing, status.unknown) = (finding.compared, finding.missing, finding.unknown);
+            (status.audited, status.audits) = (finding.audited, finding.audits);
+            (status.audits_failed, status.registered) = (finding.audits_failed, finding.registered);
+            if status.draining {
+                status.registered = Some(self.count_held(status.peer).await?);
+            }
+        }
+        Ok(peers)
+    }
+
+    async fn count_held(&self, peer: PeerId) -> Result<u64, Refusal> {
+        let (range, mut count) = (key::held_by(peer), 0);
+        let counted = each(self.store.as_ref(), &range, |_, _| {
+            count += 1;
+            Ok(())
+        });
+        counted.await.map_err(|error| {
+            tracing::error!(error = telemetry::chain(&error), "cannot count");
+            Refusal::Internal
+        })?;
+        Ok(count)
+    }
+
+    /// How the peers are, for planning.
+    #[must_use]
+    pub fn view(&self) -> View {
+        let roster = self.members.roster();
+        let gone = self.members.gone(Instant::now());
+        let of = |is: fn(&Gone) -> bool| gone.iter().filter(|(_, gone)| is(gone)).map(|(peer, _)| *peer).collect();
+        let verified = |entry: &&PeerEntry| entry.state == PeerState::Online && self.work.finding(entry.peer).verified;
+        View {
+            lost: of(|gone| gone.lost),
+            draining: of(|gone| gone.draining),
+            verified: roster.peers().iter().filter(verified).map(|entry| entry.peer).collect(),
+            peers: roster.peers().iter().map(|entry| (entry.peer, entry.clone())).collect(),
+        }
+    }
+
+    /// Where this store's history is.
+    #[must_use]
+    pub fn history(&self) -> HistoryPoint {
+        let start = *self.start.lock().unwrap_or_else(PoisonError::into_inner);
+        HistoryPoint { generation: self.members.generation(), start, sequence: self.store.last_sequence() }
+    }
+
+    /// After a reconciliation: a generation beyond all that was seen, so that peers obey again.
+    ///
+    /// # Errors
+    /// When it cannot be noted.
+    pub async fn accept_history(&self) -> Result<(), Refusal> {
+        let mut txn = Txn::new(self.store.clone());
+        let fence = txn.peek(&key::fence()).await.map_err(|error| {
+            tracing::error!(error = telemetry::chain(&error), "the fence cannot be read");
+            Refusal::Internal
+        })?;
+        let least = fence.map_or(0, |fence| fence.record.seen.generation + 1);
+        let start = StartId::random();
+        let next = self.run(&NextGeneration { start, least }, Itself).await?;
+        *self.start.lock().unwrap_or_else(PoisonError::into_inner) = start;
+        self.members.raise_generation(next.generation, self.now());
+        self.work.fenced.store(false, AtomicOrdering::Relaxed);
+        tracing::warn!(generation = next.generation, "this store's history was accepted");
+        Ok(())
     }
 
     fn begun(&self, granted: Granted) -> Result<Begun, Refusal> {
@@ -167,8 +257,27 @@ impl Service {
         Ok(Done {})
     }
 
+    /// Puts up the fence when a peer has seen a history of which this store is no part.
+    async fn compare_history(&self, beat: &Heartbeat) -> Result<(), Refusal> {
+        let ours = self.history();
+        let usual = beat.seen.start == ours.start && beat.seen.sequence <= ours.sequence;
+        if usual || beat.seen == HistoryPoint::NONE {
+            return Ok(());
+        }
+        let fenced = self.run(&CheckHistory { seen: beat.seen }, Itself).await?.fenced;
+        if fenced && !self.work.fenced.swap(true, AtomicOrdering::Relaxed) {
+            tracing::error!(
+                given = ours.generation,
+                known = beat.seen.generation,
+                "a peer has seen commits that this store does not have: it was restored from an old copy. Nothing is deleted until \
+                 `shoal-directory reconcile` was run"
+            );
+        }
+        Ok(())
+    }
+
     async fn heartbeat(&self, who: OfPeer, beat: &Heartbeat, seen_at: &str) -> Result<HeartbeatAnswer, Refusal> {
-        self.not_behind(beat.generation)?;
+        self.compare_history(beat).await?;
         let seen_at = seen_at.to_owned().try_into().ok().and_then(|address| Addresses::try_from(vec![address]).ok());
         let changed = self.members.changed(who.peer(), beat, &seen_at.unwrap_or_default())?;
         if let Some(record) = &changed {
@@ -177,7 +286,7 @@ impl Service {
         self.members.heard(who.peer(), beat, changed, self.now());
         let again = self.members.cluster().times.heartbeat.as_millis();
         Ok(HeartbeatAnswer {
-            generation: self.members.cluster().generation,
+            history: self.history(),
             now: self.clock.now(),
             again_ms: u32::try_from(again).unwrap_or(u32::MAX),
             map: self.map(beat.map),
@@ -226,6 +335,37 @@ impl Service {
         Ok(done)
     }
 
+    async fn set_redundancy(&self, request: &SetRedundancy, who: OfAccount) -> Result<Done, Refusal> {
+        for version in &request.versions {
+            let mut first = Some(0);
+            while let Some(page) = first {
+                let want = Want { version: *version, redundancy: request.redundancy, first: page };
+                first = self.run(&want, who).await?.next;
+            }
+        }
+        Ok(Done {})
+    }
+
+    /// Begins or ends the emptying of a peer.
+    ///
+    /// # Errors
+    /// When there is no such peer.
+    pub async fn drain(&self, request: &DrainPeer, who: OfAdmin) -> Result<Done, Refusal> {
+        let done = self.run(request, who).await?;
+        self.members.drain(request.peer, request.drain, self.now());
+        Ok(done)
+    }
+
+    /// Takes a peer out of the cluster, in the store, in the map and on open connections.
+    ///
+    /// # Errors
+    /// [`Refusal::StillHolds`].
+    pub async fn remove(&self, request: &RemovePeer, who: OfAdmin) -> Result<Done, Refusal> {
+        let done = self.run(request, who).await?;
+        self.members.revoke(request.peer.0, self.now());
+        Ok(done)
+    }
+
     async fn enroll(&self, request: Enroll, exporter: [u8; 32]) -> Result<Enrolled, Refusal> {
         let id = RequestId::random().0;
         // A request that cannot be certified must not use up a ticket.
@@ -267,7 +407,7 @@ impl Service {
         reply::<Enroll>(responder, self.enroll(request, exporter).await).await
     }
 
-    async fn answer(&self, caller: &Caller, call: &Call, responder: Responder) -> Result<(), CallError> {
+    async fn answer(self: &Arc<Self>, caller: &Caller, call: &Call, responder: Responder) -> Result<(), CallError> {
         let request = match DirectoryRequest::decode(call.tag, &call.message) {
             Ok(request) => request,
             Err(error) => return refuse_malformed(responder, &error).await,
@@ -286,7 +426,7 @@ impl Service {
     }
 
     async fn dispatch(
-        &self,
+        self: &Arc<Self>,
         subject: &Subject,
         request: DirectoryRequest,
         caller: &Caller,
@@ -341,12 +481,35 @@ impl Service {
                 };
                 reply::<NewTicket>(responder, made).await
             }
-            Asked::Revoke(r) => {
-                let done = match authorize::of_admin(subject) {
-                    Ok(who) => self.revoke(&r, who).await,
+            Asked::SetRedundancy(r) => {
+                let done = match authorize::of_account(subject) {
+                    Ok(who) => self.set_redundancy(&r, who).await,
                     Err(refusal) => Err(refusal),
                 };
-                reply::<Revoke>(responder, done).await
+                reply::<SetRedundancy>(responder, done).await
+            }
+            Asked::Revoke(r) => {
+                let done = async { self.revoke(&r, authorize::of_admin(subject)?).await };
+                reply::<Revoke>(responder, done.await).await
+            }
+            Asked::DrainPeer(r) => {
+                let done = async { self.drain(&r, authorize::of_admin(subject)?).await };
+                reply::<DrainPeer>(responder, done.await).await
+            }
+            Asked::RemovePeer(r) => {
+                let done = async { self.remove(&r, authorize::of_admin(subject)?).await };
+                reply::<RemovePeer>(responder, done.await).await
+            }
+            Asked::Reconcile(r) => {
+                let done = async { reconcile::reconcile(self, authorize::of_admin(subject)?, r.dry_run).await };
+                reply::<Reconcile>(responder, done.await).await
+            }
+            Asked::CheckStore(r) => {
+                let checked = async {
+                    authorize::of_admin(subject)?;
+                    check::check(self, r.repair, r.deep).await
+                };
+                reply::<CheckStore>(responder, checked.await).await
             }
         }
     }

@@ -14,6 +14,7 @@ use crate::kv::{Store, StoreError};
 use crate::members::Roster;
 use crate::schema::key::{self, Range};
 use crate::schema::{Chunk, RecordError, record};
+use crate::transact::Stop;
 
 const AT_ONCE: usize = 1_000;
 /// How many times as long as it took a count is shown again.
@@ -26,6 +27,18 @@ pub enum CountError {
     Store(#[from] StoreError),
     #[error("the store holds a record that cannot be read")]
     Record(#[from] RecordError),
+    #[error("records of different moments do not fit together")]
+    Torn,
+}
+
+impl From<Stop> for CountError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Store(error) => Self::Store(error),
+            Stop::Record(error) => Self::Record(error),
+            Stop::Refused(_) | Stop::Torn => Self::Torn,
+        }
+    }
 }
 
 /// Figures of one account, or the sum of all.

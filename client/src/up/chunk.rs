@@ -69,13 +69,15 @@ async fn send_and_register(
 ) -> Result<StoredChunk, UpError> {
     let sent = send(up, upload, &prepared).await?;
     let (chunk, sealed_len, redundancy) = (prepared.chunk, prepared.sealed_len, prepared.redundancy);
+    let addresses = prepared.addresses();
     drop((prepared, permit));
     let degraded = sent.shards.len() < redundancy.n();
     let account = up.session.account();
     let key = seal_chunk_key(&up.keys, &account, &chunk, &secret)?;
     let too_many = |_| UpError::Bug("more shards than a chunk has".to_owned());
     let shards = sent.shards.try_into().map_err(too_many)?;
-    let winner = upload.register(NewChunk { chunk, sealed_len, redundancy, key, shards }).await?;
+    let addresses = addresses.try_into().map_err(too_many)?;
+    let winner = upload.register(NewChunk { chunk, sealed_len, redundancy, key, addresses, shards }).await?;
     let secret = match winner {
         None => secret,
         Some(key) => open_chunk_key(&up.keys, &account, &chunk, &key)?,

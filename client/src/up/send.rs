@@ -47,6 +47,14 @@ pub(super) struct Prepared {
     shards: Vec<(ShardAddress, Bytes)>,
 }
 
+impl Prepared {
+    /// What the shards are called, as the directory is told: all of a code, or the one of all copies.
+    pub(super) fn addresses(&self) -> Vec<ShardAddress> {
+        let named = if self.redundancy.k() == 1 { 1 } else { self.shards.len() };
+        self.shards.iter().take(named).map(|(address, _)| *address).collect()
+    }
+}
+
 /// Splits and addresses. CPU-bound: each distinct shard is hashed once.
 pub(super) fn prepare(sealed: &Sealed, wanted: Redundancy) -> Result<Prepared, UpError> {
     let bytes = sealed.bytes();

@@ -45,6 +45,7 @@ pub(crate) fn register() -> Register {
         sealed_len: 2_000_000,
         redundancy: Redundancy::DEFAULT,
         key: noise(61).try_into().unwrap(),
+        addresses: shards().iter().take(1).map(|shard| shard.address).collect::<Vec<_>>().try_into().unwrap(),
         shards: shards(),
     };
     Register { version: VersionId(id(0)), chunks: (0..64).map(chunk).collect::<Vec<_>>().try_into().unwrap() }

@@ -5,7 +5,7 @@
 //! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
 //! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
-//! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`] |
+//! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`] |
 //!
 //! An upload: `Begin`, then `Ask` and `Register` while chunks go to peers, `PutPages` for long manifests, last `Publish`,
 //! which alone makes anything visible. What is asked of or registered with a pending version is held by it.
@@ -14,6 +14,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::ShardAddress;
 use crate::bounded::{BoundedBytes, BoundedVec};
 use crate::grant::SignedGrant;
 use crate::history::HistoryPoint;
@@ -335,6 +336,8 @@ pub struct NewChunk {
     pub sealed_len: u32,
     pub redundancy: Redundancy,
     pub key: SealedKey,
+    /// Those of all n shards by their index, also of those that could not be stored; of copies the one that all have.
+    pub addresses: BoundedVec<ShardAddress, { limits::SHARDS_PER_CHUNK }>,
     /// At least [`Redundancy::enough`] of them, each on another peer.
     pub shards: BoundedVec<ShardAt, { limits::SHARDS_PER_CHUNK }>,
 }
@@ -546,6 +549,33 @@ pub struct Reconciled {
     pub missing: u64,
 }
 
+/// Holds every record of the store against every other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckStore {
+    /// Mends what can be mended without losing anything.
+    pub repair: bool,
+    /// Compares all peers' inventories as well.
+    pub deep: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StoreChecked {
+    /// Records that were looked at.
+    pub records: u64,
+    /// What was found to be wrong, and how much of it was mended.
+    pub found: u64,
+    pub repaired: u64,
+    /// Chunks that files need and that have fewer than k shards on living peers.
+    pub unreadable: u64,
+    /// Peers whose inventories were compared, and those that could not be.
+    pub peers: u32,
+    pub absent: u32,
+    pub missing: u64,
+    pub unknown: u64,
+    /// The first of what was found, a line each.
+    pub lines: BoundedVec<crate::bounded::BoundedText<{ limits::FINDING_BYTES }>, { limits::FINDINGS }>,
+}
+
 requests! {
     /// What may be asked of the directory on [`ALPN`](super::ALPN).
     DirectoryRequest {
@@ -573,5 +603,6 @@ requests! {
         52 DrainPeer -> Done;
         53 RemovePeer -> Done;
         54 Reconcile -> Reconciled;
+        55 CheckStore -> StoreChecked;
     }
 }

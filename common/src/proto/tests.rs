@@ -34,6 +34,7 @@ macro_rules! each_request {
         $check::<CondemnShards>($($argument),*); $check::<Digest>($($argument),*); $check::<ListShards>($($argument),*);
         $check::<SetRedundancy>($($argument),*); $check::<DrainPeer>($($argument),*);
         $check::<RemovePeer>($($argument),*); $check::<Reconcile>($($argument),*);
+        $check::<CheckStore>($($argument),*);
     };
 }
 

@@ -42,6 +42,7 @@ fn node(number: u8) -> NodeId {
 
 fn peer(number: u8) -> (PeerId, Peer) {
     let record = Peer {
+        draining: false,
         label: "peer".to_owned().try_into().unwrap(),
         zone: String::new().try_into().unwrap(),
         capacity: 1 << 40,
@@ -62,13 +63,18 @@ pub(crate) fn chunk(number: usize) -> ChunkId {
 
 /// Chunks from `first` on, three copies each, as a client registers them.
 pub(crate) fn registration(first: usize) -> Register {
-    let shard = |index: u8| ShardAt { index, peer: PeerId([index; 16]), address: ShardAddress([9; 20]) };
-    let chunk = |number| NewChunk {
-        chunk: chunk(number),
-        sealed_len: 2_000_000,
-        redundancy: Redundancy::DEFAULT,
-        key: vec![8; 61].try_into().unwrap(),
-        shards: (0..3).map(shard).collect::<Vec<_>>().try_into().unwrap(),
+    let chunk = |number| {
+        let chunk = chunk(number);
+        let address = ShardAddress(chunk.0);
+        let shard = |index: u8| ShardAt { index, peer: PeerId([index; 16]), address };
+        NewChunk {
+            chunk,
+            sealed_len: 2_000_000,
+            redundancy: Redundancy::DEFAULT,
+            key: vec![8; 61].try_into().unwrap(),
+            addresses: vec![address].try_into().unwrap(),
+            shards: (0..3).map(shard).collect::<Vec<_>>().try_into().unwrap(),
+        }
     };
     let chunks: Vec<_> = (first..first + CHUNKS).map(chunk).collect();
     Register { version: UPLOAD, chunks: chunks.try_into().unwrap() }
@@ -121,6 +127,7 @@ impl World {
             heartbeat: Duration::from_secs(2),
             suspect_after: Duration::from_secs(8),
             dead_after: Duration::from_secs(60),
+            lost_after: Duration::from_secs(660),
         };
         let cluster = Cluster { cluster: ClusterId([9; 16]), generation: 1, directory: BoundedVec::empty(), times };
         let key = Arc::new(StatementKey::generate().unwrap());

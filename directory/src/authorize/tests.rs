@@ -1,6 +1,7 @@
 //! Every request against every role.
 
 use common::bounded::BoundedVec;
+use common::history::HistoryPoint;
 use common::id::{NameToken, NodeId, RequestId, VersionId};
 use common::proto::directory::*;
 use common::proto::parts::{Addresses, Der, Label};
@@ -28,8 +29,12 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         used: 0,
         free: 0,
         shards: 0,
+        trash: 0,
+        quarantined: 0,
+        scrub_since: None,
+        scrubbed: None,
         writable: false,
-        generation: 0,
+        seen: HistoryPoint::NONE,
         map: 0,
         leaving: false,
     };
@@ -63,9 +68,14 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::PutPages(PutPages { version: VERSION, pages: BoundedVec::empty() }), client),
         (R::Publish(Publish { request: REQUEST, upload: VERSION, files: BoundedVec::empty(), done: true }), client),
         (R::Abandon(Abandon { version: VERSION }), client),
+        (R::SetRedundancy(SetRedundancy { request: REQUEST, versions: BoundedVec::empty(), redundancy }), client),
         (R::Heartbeat(heartbeat), [false, true, false, false]),
         (R::NewTicket(NewTicket { role: TicketRole::Peer, account: None, uses: 1, ttl_ms: 1 }), admin),
         (R::Revoke(revoke), admin),
+        (R::DrainPeer(DrainPeer { request: REQUEST, peer: PeerId([0; 16]), drain: true }), admin),
+        (R::RemovePeer(RemovePeer { request: REQUEST, peer: PeerId([0; 16]), lost: true }), admin),
+        (R::Reconcile(Reconcile { dry_run: false }), admin),
+        (R::CheckStore(CheckStore { repair: true, deep: true }), admin),
     ]
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::proto::directory::TicketRole;
 use common::redundancy::Redundancy;
+use common::size::ByteSize;
 use common::telemetry::LogFormat;
 use directory::config;
 use directory::members::Times;
+use directory::work;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,6 +19,8 @@ Examples:
   shoal-directory ticket --data /var/lib/shoal --role peer --uses 3
   shoal-directory ticket --data /var/lib/shoal --role client --account ann
   shoal-directory status --data /var/lib/shoal
+  shoal-directory peer drain --data /var/lib/shoal 5f0c6b1e9a5d4c3b8e7f60718293a4b5
+  shoal-directory fsck --data /var/lib/shoal --deep
 
 Exit codes: 0 ok, 1 failure, 2 usage, 10 not initialised, 11 exists or locked, 12 refused, 13 unreachable, 14 damaged data.";
 
@@ -40,6 +44,95 @@ pub(crate) enum Command {
     Status(Status),
     /// Take a peer's or device's right to connect away, for good
     Revoke(RevokeId),
+    /// Empty a peer, or take it out of the cluster
+    #[command(subcommand)]
+    Peer(PeerCommand),
+    /// Hold every record of the store against every other
+    Fsck(Fsck),
+    /// Accept a store that was restored from an old copy, so that deletion goes on
+    Reconcile(Reconcile),
+}
+
+#[derive(Subcommand)]
+#[command(after_help = "Example: shoal-directory peer drain --data /var/lib/shoal 5f0c6b1e9a5d4c3b8e7f60718293a4b5")]
+pub(crate) enum PeerCommand {
+    /// Move all that a peer holds to others, while it goes on serving
+    Drain(Drain),
+    /// Let a peer take new pieces again; what was moved stays where it is
+    Undrain(OnePeer),
+    /// Take an empty peer, or a lost one, out of the cluster for good
+    Remove(Remove),
+}
+
+#[derive(Args)]
+pub(crate) struct OnePeer {
+    /// Data folder that `init` made; the directory may be serving from it
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// The peer's id: 32 hex digits, as `status` shows it
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example: shoal-directory peer drain --data /var/lib/shoal 5f0c6b1e9a5d4c3b8e7f60718293a4b5
+
+Ctrl-C ends the waiting and not the moving; `peer undrain` ends that.")]
+pub(crate) struct Drain {
+    #[command(flatten)]
+    pub(crate) peer: OnePeer,
+    /// Do not wait until it is empty
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Example: shoal-directory peer remove --data /var/lib/shoal 5f0c6b1e9a5d4c3b8e7f60718293a4b5 --lost"
+)]
+pub(crate) struct Remove {
+    #[command(flatten)]
+    pub(crate) peer: OnePeer,
+    /// Although it holds pieces: it will not come back, and they are made anew at once
+    #[arg(long)]
+    pub(crate) lost: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Example: shoal-directory fsck --data /var/lib/shoal --deep --repair
+
+Exit code 14 when something was found that was not mended.")]
+pub(crate) struct Fsck {
+    /// Data folder that `init` made; the directory may be serving from it
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// Mend what can be mended without losing anything: indexes, references and marks
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// Compare what every peer holds as well; the directory must be serving
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Answer as one JSON object, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  shoal-directory reconcile --data /var/lib/shoal          says what would become of it
+  shoal-directory reconcile --data /var/lib/shoal --yes    accepts it
+
+Look for a newer copy first: what was stored after this one was made is not in its tree any more.")]
+pub(crate) struct Reconcile {
+    /// Data folder that `init` made; the directory must be serving from it, and the peers be online
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// Accept it
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Args)]
@@ -77,6 +170,18 @@ pub(crate) struct Serve {
     /// How long a peer may be silent before its pieces count as lost
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration, env = "SHOAL_DIRECTORY_DEAD_AFTER")]
     dead_after: Duration,
+    /// How long a peer that counts as lost is waited for before its pieces are made anew, where a chunk can spare it
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration, env = "SHOAL_DIRECTORY_REPAIR_AFTER")]
+    repair_after: Duration,
+    /// What repair and moves may read and write in a second, all together; `off` for no bound
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = rate, env = "SHOAL_DIRECTORY_REPAIR_RATE")]
+    repair_rate: Rate,
+    /// How often what each peer holds is compared with what it should
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration, env = "SHOAL_DIRECTORY_COMPARE_EVERY")]
+    compare_every: Duration,
+    /// How often a piece is fetched from a peer and looked at
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, env = "SHOAL_DIRECTORY_AUDIT_EVERY")]
+    audit_every: Duration,
     /// How to write the log on stderr: text or json
     #[arg(long, value_name = "FORMAT", default_value_t, env = "SHOAL_DIRECTORY_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -84,7 +189,19 @@ pub(crate) struct Serve {
 
 impl Serve {
     pub(crate) fn times(&self) -> Times {
-        Times { heartbeat: self.heartbeat, suspect_after: self.suspect_after, dead_after: self.dead_after }
+        let lost_after = self.dead_after.saturating_add(self.repair_after);
+        Times { heartbeat: self.heartbeat, suspect_after: self.suspect_after, dead_after: self.dead_after, lost_after }
+    }
+
+    pub(crate) fn work(&self) -> work::Settings {
+        let usual = work::Settings::default();
+        work::Settings {
+            rate: self.repair_rate.0,
+            compare_every: self.compare_every,
+            audit_every: self.audit_every,
+            // Who wants to know of a dead peer within a second wants its shards looked for as often.
+            round: usual.round.min(self.suspect_after / 4).max(Duration::from_millis(50)),
+        }
     }
 }
 
@@ -145,6 +262,22 @@ pub(crate) struct RevokeId {
     /// The peer's or device's id: 32 hex digits, as `status` shows them
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+}
+
+/// Bytes a second, or no bound.
+#[derive(Clone, Copy)]
+pub(crate) struct Rate(Option<ByteSize>);
+
+fn rate(text: &str) -> Result<Rate, String> {
+    if text == "off" {
+        return Ok(Rate(None));
+    }
+    let size: ByteSize = text.parse().map_err(|error| format!("{error}; write it like 64MiB, or off"))?;
+    if size.0 == 0 {
+        Err("nothing would ever be repaired; write it like 64MiB, or off".to_owned())
+    } else {
+        Ok(Rate(Some(size)))
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -40,6 +40,8 @@ pub(super) enum Failure {
     Runtime(#[source] std::io::Error),
     #[error("{0}")]
     Usage(&'static str),
+    #[error("{0} things were found that are not mended")]
+    Found(u64),
     #[error("an account's name has at most {} bytes", common::limits::LABEL_BYTES)]
     AccountName,
     #[error(transparent)]
@@ -65,6 +67,10 @@ fn advice(failure: &Failure) -> (u8, Option<&'static str>) {
         Failure::Serve(error) => of_serve(error),
         Failure::Admin(error) => of_admin(error),
         Failure::Usage(_) | Failure::AccountName | Failure::Id(_) => (USAGE, Some("see: shoal-directory help")),
+        Failure::Found(_) => (
+            INTEGRITY,
+            Some("mend what can be mended: shoal-directory fsck --data DIR --repair; for the rest see DURABILITY.md"),
+        ),
         Failure::Telemetry(_) => (USAGE, None),
         Failure::Output(_) | Failure::Signal(_) | Failure::Runtime(_) => (FAILURE, None),
     }
@@ -130,7 +136,14 @@ fn of_admin(error: &AdminError) -> (u8, Option<&'static str>) {
         AdminError::Refused(Refusal::Malformed | Refusal::TooLarge(_)) => {
             (USAGE, Some("see: shoal-directory help ticket"))
         }
+        AdminError::Refused(Refusal::StillHolds(_)) => (
+            REFUSED,
+            Some(
+                "empty it first: shoal-directory peer drain --data DIR ID; or, if it will not come back: peer remove --lost",
+            ),
+        ),
         AdminError::Refused(Refusal::Revoked | Refusal::WrongRole) => (REFUSED, None),
+        AdminError::NotServing => (UNREACHABLE, Some("start it first: shoal-directory serve --data DIR")),
         AdminError::Refused(_) => (FAILURE, None),
     }
 }

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod explain;
+mod govern;
 mod print;
 
 use std::io::Write as _;
@@ -52,6 +53,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Init(_) | Command::Ticket(_) | Command::Status(_) | Command::Revoke(_) => {
             (telemetry::LogFormat::Text, "warn")
         }
+        Command::Peer(_) | Command::Fsck(_) | Command::Reconcile(_) => (telemetry::LogFormat::Text, "warn"),
     };
     telemetry::start(format, level)?;
     match arguments.command {
@@ -60,6 +62,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Ticket(command) => ticket(command).await,
         Command::Status(command) => status(command).await,
         Command::Revoke(command) => revoke(command).await,
+        Command::Peer(command) => govern::peer(command).await,
+        Command::Fsck(command) => govern::fsck(command).await,
+        Command::Reconcile(command) => govern::reconcile(command).await,
     }
 }
 
@@ -85,7 +90,9 @@ async fn init(command: Init) -> Result<(), Failure> {
 async fn serve(command: Serve) -> Result<(), Failure> {
     let times = command.times();
     directory::serve::check_times(&times).map_err(Failure::Usage)?;
-    let config = Config { listen: command.listen, times, ..Config::new(command.data) };
+    let work = command.work();
+    directory::work::check_settings(&work).map_err(Failure::Usage)?;
+    let config = Config { listen: command.listen, times, work, ..Config::new(command.data) };
     let stop = |kind| signal(kind).map_err(Failure::Signal);
     let (mut interrupt, mut terminate) = (stop(SignalKind::interrupt())?, stop(SignalKind::terminate())?);
     let shutdown = async move {

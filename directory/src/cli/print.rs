@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use common::proto::directory::ClusterStatus;
+use common::proto::directory::{ClusterStatus, PeerStatus, Upkeep};
 use common::size::ByteSize;
 use serde_json::{Value, json};
 
@@ -19,6 +19,10 @@ pub(super) fn text(status: &ClusterStatus, serving: bool) -> String {
     line(&mut text, "accounts", format!("{} with {} devices", status.accounts, status.devices));
     line(&mut text, "chunks", format!("{} of {}", status.chunks, ByteSize(status.sealed_bytes)));
     line(&mut text, "degraded", format!("{}, {} of them unreadable", status.degraded, status.unreadable));
+    if let Some(upkeep) = &status.upkeep {
+        line(&mut text, "health", health(status, upkeep, serving));
+        line(&mut text, "repair", repair(upkeep));
+    }
     line(&mut text, "uploads", format!("{} under way", status.pending));
     line(&mut text, "peers", status.peers.len().to_string());
     for peer in &status.peers {
@@ -35,8 +39,64 @@ pub(super) fn text(status: &ClusterStatus, serving: bool) -> String {
             addresses.join(","),
         )
         .ok();
+        writeln!(text, "    {}", verified(peer)).ok();
     }
     text.trim_end().to_owned()
+}
+
+/// Good is said of what was compared alone, never because nothing waits.
+fn health(status: &ClusterStatus, upkeep: &Upkeep, serving: bool) -> String {
+    if upkeep.fenced {
+        "restored from an old copy: nothing is deleted until `shoal-directory reconcile` was run".to_owned()
+    } else if status.unreadable > 0 {
+        format!("{} chunks cannot be read until a peer returns", status.unreadable)
+    } else if status.degraded > 0 {
+        format!("{} chunks have fewer pieces than they should", status.degraded)
+    } else if !serving {
+        "not known: the directory does not serve".to_owned()
+    } else if upkeep.verified {
+        "good: every online peer's inventory was compared, and nothing is missing".to_owned()
+    } else {
+        "not verified yet: peers are still being compared, or something waits".to_owned()
+    }
+}
+
+fn repair(upkeep: &Upkeep) -> String {
+    let mut text =
+        format!("{} chunks wait, {} under way, {} pieces made", upkeep.waiting, upkeep.under_way, upkeep.made);
+    if upkeep.rate > 0 {
+        write!(text, ", {}/s", ByteSize(upkeep.rate)).ok();
+    }
+    if let Some(seconds) = upkeep.to_go_s {
+        write!(text, ", about {} to go", humantime::format_duration(std::time::Duration::from_secs(seconds))).ok();
+    }
+    if upkeep.failed > 0 {
+        write!(text, ", {} orders failed", upkeep.failed).ok();
+    }
+    if upkeep.collected + upkeep.dropped > 0 {
+        write!(text, "; {} chunks collected, {} pieces dropped", upkeep.collected, upkeep.dropped).ok();
+    }
+    text
+}
+
+/// When a peer was last verified, and what was found.
+fn verified(peer: &PeerStatus) -> String {
+    let at = |time: Option<common::time::Timestamp>| time.map_or("never".to_owned(), |time| time.to_string());
+    let mut text =
+        format!("compared {}, audited {}, scrubbed {}", at(peer.compared), at(peer.audited), at(peer.scrubbed));
+    if peer.missing + peer.unknown > 0 {
+        write!(text, "; {} pieces were missing, {} unknown", peer.missing, peer.unknown).ok();
+    }
+    if peer.audits_failed > 0 {
+        write!(text, "; {} of {} audits failed", peer.audits_failed, peer.audits).ok();
+    }
+    if peer.quarantined > 0 {
+        write!(text, "; {} damaged pieces put aside", peer.quarantined).ok();
+    }
+    if peer.draining {
+        write!(text, "; being emptied, {} pieces left", peer.registered.unwrap_or_default()).ok();
+    }
+    text
 }
 
 /// For programs: bytes as numbers, times as RFC 3339.
@@ -56,6 +116,17 @@ pub(super) fn json(status: &ClusterStatus, serving: bool) -> String {
                 "free": peer.free,
                 "shards": peer.shards,
                 "last_seen": peer.last_seen.map(|at| at.to_string()),
+                "trash": peer.trash,
+                "quarantined": peer.quarantined,
+                "draining": peer.draining,
+                "registered": peer.registered,
+                "compared": peer.compared.map(|at| at.to_string()),
+                "missing": peer.missing,
+                "unknown": peer.unknown,
+                "audited": peer.audited.map(|at| at.to_string()),
+                "audits": peer.audits,
+                "audits_failed": peer.audits_failed,
+                "scrubbed": peer.scrubbed.map(|at| at.to_string()),
             })
         })
         .collect();
@@ -73,6 +144,19 @@ pub(super) fn json(status: &ClusterStatus, serving: bool) -> String {
         "degraded": status.degraded,
         "unreadable": status.unreadable,
         "uploads": status.pending,
+        "upkeep": status.upkeep.map(|upkeep| json!({
+            "waiting": upkeep.waiting,
+            "under_way": upkeep.under_way,
+            "made": upkeep.made,
+            "made_bytes": upkeep.made_bytes,
+            "failed": upkeep.failed,
+            "rate": upkeep.rate,
+            "to_go_s": upkeep.to_go_s,
+            "collected": upkeep.collected,
+            "dropped": upkeep.dropped,
+            "verified": upkeep.verified,
+            "fenced": upkeep.fenced,
+        })),
         "peers": peers,
     })
     .to_string()

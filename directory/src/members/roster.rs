@@ -38,10 +38,22 @@ impl Roster {
         self.known.contains(&peer)
     }
 
+    /// Whether there is any peer at all.
+    #[must_use]
+    pub fn has_peers(&self) -> bool {
+        !self.known.is_empty()
+    }
+
     /// Whether its shards count: it is not dead.
     #[must_use]
     pub fn is_alive(&self, peer: PeerId) -> bool {
         self.states.get(&peer).is_some_and(|state| *state != PeerState::Dead)
+    }
+
+    /// How it is seen; nothing when it is not in the map.
+    #[must_use]
+    pub fn state(&self, peer: PeerId) -> Option<PeerState> {
+        self.states.get(&peer).copied()
     }
 
     #[must_use]

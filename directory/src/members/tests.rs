@@ -1,11 +1,14 @@
 //! Who is online, suspect, dead or revoked, and what the map says of it.
 
+use common::history::HistoryPoint;
+
 use super::*;
 
 const TIMES: Times = Times {
     heartbeat: Duration::from_secs(2),
     suspect_after: Duration::from_secs(8),
     dead_after: Duration::from_secs(60),
+    lost_after: Duration::from_secs(660),
 };
 
 fn record(writable: bool) -> Peer {
@@ -15,6 +18,7 @@ fn record(writable: bool) -> Peer {
         capacity: 5 << 30,
         addresses: vec!["h:1".try_into().unwrap()].try_into().unwrap(),
         writable,
+        draining: false,
         enrolled: Timestamp(0),
         revoked: None,
     }
@@ -36,8 +40,12 @@ fn beat(leaving: bool) -> Heartbeat {
         used: 1,
         free: 2,
         shards: 3,
+        trash: 0,
+        quarantined: 0,
+        scrub_since: None,
+        scrubbed: None,
         writable: true,
-        generation: 0,
+        seen: HistoryPoint::NONE,
         map: 0,
         leaving,
     }

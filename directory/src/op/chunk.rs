@@ -7,8 +7,9 @@
 
 use std::collections::HashSet;
 
+use common::address::ShardAddress;
 use common::bounded::BoundedVec;
-use common::id::{AccountId, ChunkId, VersionId};
+use common::id::{AccountId, ChunkId, PeerId, VersionId};
 use common::limits::{CHUNK_BYTES, SHARDS_PER_CHUNK};
 use common::proto::Refusal;
 use common::proto::directory::{Answered, Ask, NewChunk, Register, Registered};
@@ -102,8 +103,13 @@ fn validate(new: &NewChunk, roster: &Roster) -> Result<(), Refusal> {
     let peers: HashSet<_> = new.shards.iter().map(|shard| shard.peer).collect();
     let indices: HashSet<_> = new.shards.iter().map(|shard| shard.index).collect();
     let distinct = peers.len() == new.shards.len() && indices.len() == new.shards.len();
-    let in_range = indices.iter().all(|index| usize::from(*index) < new.redundancy.n());
-    if !distinct || !in_range || new.shards.len() < new.redundancy.enough() {
+    let named = if new.redundancy.k() == 1 { 1 } else { new.redundancy.n() };
+    let called = |shard: &ShardAt| {
+        let place = if new.redundancy.k() == 1 { 0 } else { usize::from(shard.index) };
+        usize::from(shard.index) < new.redundancy.n() && new.addresses.get(place) == Some(&shard.address)
+    };
+    let ours = new.addresses.len() == named && new.shards.iter().all(called);
+    if !distinct || !ours || new.shards.len() < new.redundancy.enough() {
         return Err(Refusal::Malformed);
     }
     if !peers.iter().all(|peer| roster.is_known(*peer)) {
@@ -124,11 +130,12 @@ async fn register(
         sealed_len: new.sealed_len,
         redundancy: new.redundancy,
         key: new.key.clone(),
+        addresses: new.addresses.clone(),
         shards: new.shards.clone(),
         condemned: false,
     };
     let Some(before) = before else {
-        write(txn, account, new.chunk, given, None, roster)?;
+        write(txn, account, new.chunk, &given, None, roster)?;
         return Ok(None);
     };
     let (after, kept_history) = merge(&before.record, given, roster);
@@ -136,7 +143,7 @@ async fn register(
         txn.put(&key::chunk_history(account, new.chunk, before.version), &before.record)?;
     }
     let winner = (after.key != new.key).then(|| after.key.clone());
-    write(txn, account, new.chunk, after, Some(&before), roster)?;
+    write(txn, account, new.chunk, &after, Some(&before), roster)?;
     Ok(winner)
 }
 
@@ -170,21 +177,23 @@ fn wider(before: &Chunk, given: &Chunk) -> common::redundancy::Redundancy {
     if copies && given.redundancy.n() > before.redundancy.n() { given.redundancy } else { before.redundancy }
 }
 
-/// Whether two registrations are of the same sealed bytes: then their keys are the same, or a shard of both has one address.
+/// Whether two registrations are of the same sealed bytes: then their shards are called alike; where they cannot be compared, since they are
+/// of two codes, the keys are the same.
 fn same_bytes(a: &Chunk, b: &Chunk) -> bool {
     if a.sealed_len != b.sealed_len {
         return false;
     }
-    if a.key == b.key {
-        return true;
-    }
     let copies = a.redundancy.k() == 1 && b.redundancy.k() == 1;
-    let comparable = |x: &ShardAt, y: &ShardAt| copies || (a.redundancy == b.redundancy && x.index == y.index);
-    a.shards.iter().any(|x| b.shards.iter().any(|y| comparable(x, y) && x.address == y.address))
+    if copies || a.redundancy == b.redundancy { a.addresses == b.addresses } else { a.key == b.key }
 }
 
 /// All locations, the new ones first; when there are too many, those on dead peers go, and then the oldest.
-fn join(new: &[ShardAt], old: &[ShardAt], copies: bool, roster: &Roster) -> BoundedVec<ShardAt, SHARDS_PER_CHUNK> {
+pub(super) fn join(
+    new: &[ShardAt],
+    old: &[ShardAt],
+    copies: bool,
+    roster: &Roster,
+) -> BoundedVec<ShardAt, SHARDS_PER_CHUNK> {
     let mut seen = HashSet::new();
     // A second copy on one peer is the same bytes; a second share is not.
     let mut first = |shard: &ShardAt| seen.insert((shard.peer, if copies { 0 } else { shard.index }));
@@ -197,22 +206,26 @@ fn join(new: &[ShardAt], old: &[ShardAt], copies: bool, roster: &Roster) -> Boun
 }
 
 /// Writes a chunk with its indexes: who holds it, and whether it is to be repaired.
-fn write(
+///
+/// # Errors
+/// When the record is too long.
+pub fn write(
     txn: &mut Txn,
     account: AccountId,
     chunk: ChunkId,
-    record: Chunk,
+    record: &Chunk,
     before: Option<&Found<Chunk>>,
     roster: &Roster,
 ) -> Result<(), Stop> {
-    let old: HashSet<_> =
-        before.iter().flat_map(|before| before.record.shards.iter().map(|shard| shard.peer)).collect();
-    let new: HashSet<_> = record.shards.iter().map(|shard| shard.peer).collect();
-    for gone in old.difference(&new) {
-        txn.delete(&key::held(*gone, account, chunk));
+    let places = |record: &Chunk| -> HashSet<(PeerId, ShardAddress)> {
+        record.shards.iter().map(|shard| (shard.peer, shard.address)).collect()
+    };
+    let old = before.map(|before| places(&before.record)).unwrap_or_default();
+    for (peer, address) in old.difference(&places(record)) {
+        txn.delete(&key::held(*peer, account, *address));
     }
-    for shard in record.shards.iter().filter(|shard| !old.contains(&shard.peer)) {
-        txn.put(&key::held(shard.peer, account, chunk), &Held { index: shard.index })?;
+    for shard in record.shards.iter().filter(|shard| !old.contains(&(shard.peer, shard.address))) {
+        txn.put(&key::held(shard.peer, account, shard.address), &Held { chunk, index: shard.index })?;
     }
     let present = alive_of(record.redundancy, &record.shards, |peer| roster.is_alive(peer));
     if present < record.redundancy.n() {
@@ -220,8 +233,8 @@ fn write(
     } else if before.is_some() {
         txn.delete(&key::repair(account, chunk));
     }
-    if before.is_none_or(|before| before.record != record) {
-        txn.put(&key::chunk(account, chunk), &record)?;
+    if before.is_none_or(|before| before.record != *record) {
+        txn.put(&key::chunk(account, chunk), record)?;
     }
     Ok(())
 }

@@ -64,6 +64,7 @@ impl Enrol {
     fn peer(&self, txn: &mut Txn, context: &Context) -> Result<Admitted, Stop> {
         let id = PeerId(self.id);
         let peer = Peer {
+            draining: false,
             label: self.label.clone(),
             zone: Label::default(),
             capacity: 0,

@@ -75,6 +75,7 @@ impl Operation for Release {
             txn.delete(&key::hold(account, upload, chunk));
             if !(found.record.published && hold.named) {
                 txn.delete(&key::reference(account, chunk, upload));
+                txn.put(&key::collect(account, chunk), &Mark {})?;
             }
         }
         if holds.more {

@@ -9,14 +9,18 @@
 //! - the directory itself: [`note`], [`expire`].
 
 pub mod chunk;
+pub mod collect;
 pub mod enrol;
 pub mod entry;
 pub mod expire;
 pub mod folder;
+pub mod govern;
 pub mod look;
 pub mod note;
 pub mod page;
+pub mod place;
 pub mod publish;
+pub mod recode;
 pub mod revoke;
 pub mod ticket;
 pub mod tree;

@@ -4,6 +4,7 @@ mod chunks;
 mod isolation;
 mod members;
 mod names;
+mod places;
 mod tree;
 mod uploads;
 
@@ -61,11 +62,21 @@ pub(crate) fn sealed_key(number: u8) -> SealedKey {
 }
 
 pub(crate) fn new_chunk(id: ChunkId, redundancy: &str, key: u8, shards: Vec<ShardAt>) -> NewChunk {
+    let redundancy: Redundancy = redundancy.parse().unwrap();
+    // What nobody has is called something all the same.
+    let named = if redundancy.k() == 1 { 1 } else { redundancy.n() };
+    let mut addresses = vec![shards.first().map_or(ShardAddress([0; 20]), |shard| shard.address); named];
+    for shard in shards.iter().filter(|_| redundancy.k() > 1) {
+        if let Some(address) = addresses.get_mut(usize::from(shard.index)) {
+            *address = shard.address;
+        }
+    }
     NewChunk {
         chunk: id,
         sealed_len: 1_000,
-        redundancy: redundancy.parse().unwrap(),
+        redundancy,
         key: sealed_key(key),
+        addresses: addresses.try_into().unwrap(),
         shards: shards.try_into().unwrap(),
     }
 }

@@ -63,6 +63,7 @@ impl Operation for Begin {
             redundancy: self.redundancy,
             bytes: self.bytes,
             expires: context.now.plus(LIFETIME),
+            begun: txn.last_sequence(),
             published: false,
             ending: false,
         };

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use common::address::ShardAddress;
 use common::bounded::BoundedVec;
 use common::id::PeerId;
 use common::limits::SHARDS_PER_CHUNK;
@@ -21,6 +22,9 @@ pub struct Chunk {
     pub sealed_len: u32,
     pub redundancy: Redundancy,
     pub key: SealedKey,
+    /// What the shards are called, wherever they are and even where they are nowhere: by index, or one for all copies. Nothing else
+    /// is ever taken for a shard of this chunk.
+    pub addresses: BoundedVec<ShardAddress, SHARDS_PER_CHUNK>,
     /// Each peer and index at most once together; an index may be on several peers.
     pub shards: BoundedVec<ShardAt, SHARDS_PER_CHUNK>,
     /// On its way to deletion, unless somebody references it again.
@@ -35,6 +39,19 @@ impl Chunk {
     #[must_use]
     pub fn placement(&self) -> Placement {
         Placement { sealed_len: self.sealed_len, redundancy: self.redundancy, shards: self.shards.clone() }
+    }
+
+    /// What the shard of an index is called.
+    #[must_use]
+    pub fn address(&self, index: u8) -> Option<ShardAddress> {
+        let place = if self.redundancy.k() == 1 { 0 } else { usize::from(index) };
+        self.addresses.get(place).copied().filter(|_| usize::from(index) < self.redundancy.n())
+    }
+
+    /// Whether this is one of its shards.
+    #[must_use]
+    pub fn owns(&self, shard: &ShardAt) -> bool {
+        self.address(shard.index) == Some(shard.address)
     }
 
     /// How many shards that count are on peers of which `alive` says so: copies on different peers, or different shares.
@@ -60,8 +77,6 @@ pub fn alive_of(redundancy: Redundancy, shards: &[ShardAt], alive: impl Fn(PeerI
 mod tests {
     use super::*;
     use crate::schema::record::golden;
-    use common::address::ShardAddress;
-
     fn at(index: u8, peer: u8) -> ShardAt {
         ShardAt { index, peer: PeerId([peer; 16]), address: ShardAddress([index; 20]) }
     }
@@ -72,12 +87,13 @@ mod tests {
             sealed_len: 70_000,
             redundancy: Redundancy::DEFAULT,
             key: vec![9; 4].try_into().unwrap(),
+            addresses: vec![ShardAddress([7; 20])].try_into().unwrap(),
             shards: vec![at(0, 1)].try_into().unwrap(),
             condemned: false,
         };
         golden(
             &record,
-            "01fc7011010001030409090909010001010101010101010101010101010101000000000000000000000000000000000000000000",
+            "01fc7011010001030409090909010707070707070707070707070707070707070707010001010101010101010101010101010101000000000000000000000000000000000000000000",
         );
     }
 

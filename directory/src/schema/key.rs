@@ -5,13 +5,14 @@
 
 use std::marker::PhantomData;
 
+use common::address::ShardAddress;
 use common::id::{AccountId, ChunkId, DeviceId, NameToken, NodeId, PeerId, RequestId, TicketId, VersionId};
 use common::time::Timestamp;
 
 use super::record::RecordError;
 use super::{
-    Account, Chunk, Cluster, Device, Done, Entry, Generation, Held, Hold, Mark, Node, Page, Peer, Pending, Ticket,
-    Version,
+    Account, Chunk, Cluster, Device, Done, Entry, Fence, Generation, Held, Hold, Mark, Node, Page, Peer, Pending,
+    Recode, Start, Ticket, Version,
 };
 
 /// A key, and what is stored under it.
@@ -100,6 +101,8 @@ mod table {
     pub(super) const REFERENCE: u8 = 0x2a;
     pub(super) const HELD: u8 = 0x2b;
     pub(super) const REPAIR: u8 = 0x2c;
+    pub(super) const COLLECT: u8 = 0x2d;
+    pub(super) const RECODE: u8 = 0x2e;
 }
 
 #[must_use]
@@ -110,6 +113,18 @@ pub fn cluster() -> Key<Cluster> {
 #[must_use]
 pub fn generation() -> Key<Generation> {
     Key::new(table::META, &[&[2]])
+}
+
+/// How a generation began.
+#[must_use]
+pub fn start(generation: u64) -> Key<Start> {
+    Key::new(table::META, &[&[3], &generation.to_be_bytes()])
+}
+
+/// That this store is older than what peers have seen.
+#[must_use]
+pub fn fence() -> Key<Fence> {
+    Key::new(table::META, &[&[4]])
 }
 
 #[must_use]
@@ -293,10 +308,10 @@ pub fn references(account: AccountId, chunk: ChunkId) -> Range<Mark> {
     Range::within(table::REFERENCE, &[&account.0, &chunk.0])
 }
 
-/// That a peer holds a shard of a chunk.
+/// That a peer holds a shard, in the order in which the peer lists them.
 #[must_use]
-pub fn held(peer: PeerId, account: AccountId, chunk: ChunkId) -> Key<Held> {
-    Key::new(table::HELD, &[&peer.0, &account.0, &chunk.0])
+pub fn held(peer: PeerId, account: AccountId, address: ShardAddress) -> Key<Held> {
+    Key::new(table::HELD, &[&peer.0, &account.0, &address.0])
 }
 
 #[must_use]
@@ -313,6 +328,70 @@ pub fn repair(account: AccountId, chunk: ChunkId) -> Key<Mark> {
 #[must_use]
 pub fn repairs() -> Range<Mark> {
     Range::within(table::REPAIR, &[])
+}
+
+/// That a chunk may have lost its last reference.
+#[must_use]
+pub fn collect(account: AccountId, chunk: ChunkId) -> Key<Mark> {
+    Key::new(table::COLLECT, &[&account.0, &chunk.0])
+}
+
+#[must_use]
+pub fn collects() -> Range<Mark> {
+    Range::within(table::COLLECT, &[])
+}
+
+/// That a chunk is to be kept at another redundancy.
+#[must_use]
+pub fn recode(account: AccountId, chunk: ChunkId) -> Key<Recode> {
+    Key::new(table::RECODE, &[&account.0, &chunk.0])
+}
+
+#[must_use]
+pub fn recodes() -> Range<Recode> {
+    Range::within(table::RECODE, &[])
+}
+
+/// All versions, pages and references, for who checks the whole store.
+#[must_use]
+pub fn all_versions() -> Range<Version> {
+    Range::within(table::VERSION, &[])
+}
+
+#[must_use]
+pub fn all_pages() -> Range<Page> {
+    Range::within(table::PAGE, &[])
+}
+
+#[must_use]
+pub fn all_references() -> Range<Mark> {
+    Range::within(table::REFERENCE, &[])
+}
+
+#[must_use]
+pub fn all_held() -> Range<Held> {
+    Range::within(table::HELD, &[])
+}
+
+#[must_use]
+pub fn all_holds() -> Range<Hold> {
+    Range::within(table::HOLD, &[])
+}
+
+#[must_use]
+pub fn all_entries() -> Range<Entry> {
+    Range::within(table::ENTRY, &[])
+}
+
+#[must_use]
+pub fn all_nodes() -> Range<Node> {
+    Range::within(table::NODE, &[])
+}
+
+/// What a chunk's record was at earlier times.
+#[must_use]
+pub fn chunk_histories(account: AccountId, chunk: ChunkId) -> Range<Chunk> {
+    Range::within(table::CHUNK_HISTORY, &[&account.0, &chunk.0])
 }
 
 /// Splits a key into its ids: the table's byte is skipped, and there must be nothing left.
@@ -377,6 +456,60 @@ pub fn chunk_of_hold(key: &[u8]) -> Result<ChunkId, RecordError> {
 
 /// # Errors
 /// As above.
+pub fn ids_of_held(key: &[u8]) -> Result<(PeerId, AccountId, ShardAddress), RecordError> {
+    let refuse = || RecordError::Key { table: "held shard" };
+    let (peer, rest) = key.get(1..).and_then(<[u8]>::split_first_chunk).ok_or_else(refuse)?;
+    let (account, rest) = rest.split_first_chunk().ok_or_else(refuse)?;
+    let address = rest.try_into().map_err(|_| refuse())?;
+    Ok((PeerId(*peer), AccountId(*account), ShardAddress(address)))
+}
+
+/// The ids of a reference's key.
+///
+/// # Errors
+/// As above.
+pub fn ids_of_reference(key: &[u8]) -> Result<(AccountId, ChunkId, VersionId), RecordError> {
+    let refuse = || RecordError::Key { table: "reference" };
+    let (account, rest) = key.get(1..).and_then(<[u8]>::split_first_chunk).ok_or_else(refuse)?;
+    let (chunk, rest) = rest.split_first_chunk().ok_or_else(refuse)?;
+    let version = rest.try_into().map_err(|_| refuse())?;
+    Ok((AccountId(*account), ChunkId(*chunk), VersionId(version)))
+}
+
+/// The ids of a page's key: account, version, page.
+///
+/// # Errors
+/// As above.
+pub fn ids_of_page(key: &[u8]) -> Result<(AccountId, VersionId, u32), RecordError> {
+    let refuse = || RecordError::Key { table: "page" };
+    let (account, rest) = key.get(1..).and_then(<[u8]>::split_first_chunk).ok_or_else(refuse)?;
+    let (version, rest) = rest.split_first_chunk().ok_or_else(refuse)?;
+    let page = rest.try_into().map_err(|_| refuse())?;
+    Ok((AccountId(*account), VersionId(*version), u32::from_be_bytes(page)))
+}
+
+/// The ids of a hold's key: account, pending version, chunk.
+///
+/// # Errors
+/// As above.
+pub fn ids_of_hold(key: &[u8]) -> Result<(AccountId, VersionId, ChunkId), RecordError> {
+    let refuse = || RecordError::Key { table: "hold" };
+    let (account, rest) = key.get(1..).and_then(<[u8]>::split_first_chunk).ok_or_else(refuse)?;
+    let (upload, rest) = rest.split_first_chunk().ok_or_else(refuse)?;
+    let chunk = rest.try_into().map_err(|_| refuse())?;
+    Ok((AccountId(*account), VersionId(*upload), ChunkId(chunk)))
+}
+
+/// The ids of a key that is an account's and one thing's: of a version, a node, a repair or collection mark.
+///
+/// # Errors
+/// As above.
+pub fn ids_of_version(key: &[u8]) -> Result<(AccountId, VersionId), RecordError> {
+    parts(key, "version").map(|(account, version)| (AccountId(account), VersionId(version)))
+}
+
+/// # Errors
+/// As above.
 pub fn ids_of_chunk(key: &[u8]) -> Result<(AccountId, ChunkId), RecordError> {
     parts(key, "chunk").map(|(account, chunk)| (AccountId(account), ChunkId(chunk)))
 }
@@ -427,7 +560,11 @@ mod tests {
             (chunk(A, chunk_id).into_bytes(), format!("28{a}{c}")),
             (chunk_history(A, chunk_id, 0x0102).into_bytes(), format!("29{a}{c}0000000000000102")),
             (reference(A, chunk_id, version_id).into_bytes(), format!("2a{a}{c}{v}")),
-            (held(peer_id, A, chunk_id).into_bytes(), format!("2b{p}{a}{c}")),
+            (held(peer_id, A, ShardAddress([0xdd; 20])).into_bytes(), format!("2b{p}{a}{c}")),
+            (collect(A, chunk_id).into_bytes(), format!("2d{a}{c}")),
+            (recode(A, chunk_id).into_bytes(), format!("2e{a}{c}")),
+            (start(0x0102).into_bytes(), "01030000000000000102".to_owned()),
+            (fence().into_bytes(), "0104".to_owned()),
             (repair(A, chunk_id).into_bytes(), format!("2c{a}{c}")),
         ];
         for (key, expected) in cases {

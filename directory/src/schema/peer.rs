@@ -16,6 +16,8 @@ pub struct Peer {
     pub addresses: Addresses,
     /// Whether it takes new shards.
     pub writable: bool,
+    /// It is being emptied: it takes no new shards, and those that it has go elsewhere.
+    pub draining: bool,
     pub enrolled: Timestamp,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
@@ -38,9 +40,10 @@ mod tests {
             capacity: 1 << 30,
             addresses: vec!["h:1".try_into().unwrap()].try_into().unwrap(),
             writable: true,
+            draining: false,
             enrolled: Timestamp(5),
             revoked: None,
         };
-        golden(&record, "0105617474696304686f6d65fc000000400103683a31010500");
+        golden(&record, "0105617474696304686f6d65fc000000400103683a3101000500");
     }
 }

@@ -17,6 +17,8 @@ pub struct Pending {
     /// Bytes that its grant is for.
     pub bytes: u64,
     pub expires: Timestamp,
+    /// The last commit before it: whatever was said to peers by then was said before any of its shards were stored.
+    pub begun: u64,
     /// A version of its own id was committed: what its pages name stays referenced when the rest is released.
     pub published: bool,
     /// It takes nothing any more and is being released.
@@ -39,9 +41,10 @@ mod tests {
             redundancy: Redundancy::new(4, 6).unwrap(),
             bytes: 1 << 20,
             expires: Timestamp(5),
+            begun: 9,
             published: false,
             ending: true,
         };
-        golden(&record, "01010101010101010101010101010101010406fc00001000050001");
+        golden(&record, "01010101010101010101010101010101010406fc0000100005090001");
     }
 }

@@ -1,5 +1,7 @@
 //! References: small records whose keys say nearly everything: who needs a chunk, who holds a shard, what is to be repaired.
 
+use common::id::ChunkId;
+use common::redundancy::Redundancy;
 use serde::{Deserialize, Serialize};
 
 use super::Record;
@@ -23,14 +25,25 @@ impl Record for Hold {
     const NAME: &'static str = "hold";
 }
 
-/// That a peer holds a shard of a chunk.
+/// That a peer holds a shard; the counterpart of a place in a chunk's record, in the order of peers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
+    pub chunk: ChunkId,
     pub index: u8,
 }
 
 impl Record for Held {
     const NAME: &'static str = "held shard";
+}
+
+/// That a chunk is to be kept at another redundancy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recode {
+    pub redundancy: Redundancy,
+}
+
+impl Record for Recode {
+    const NAME: &'static str = "wanted redundancy";
 }
 
 #[cfg(test)]
@@ -42,6 +55,7 @@ mod tests {
     fn is_golden() {
         golden(&Mark {}, "01");
         golden(&Hold { named: true }, "0101");
-        golden(&Held { index: 2 }, "0102");
+        golden(&Held { chunk: ChunkId([3; 20]), index: 2 }, "01030303030303030303030303030303030303030302");
+        golden(&Recode { redundancy: Redundancy::DEFAULT }, "010103");
     }
 }

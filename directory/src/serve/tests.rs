@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use common::bounded::BoundedVec;
+use common::history::HistoryPoint;
 use common::id::{NameToken, NodeId, RequestId, VersionId};
 use common::identity::{Credentials, PrivateKey, Trust, enrolment, trust};
 use common::proto::directory::*;
@@ -93,8 +94,12 @@ fn beat() -> Heartbeat {
         used: 1,
         free: 2,
         shards: 0,
+        trash: 0,
+        quarantined: 0,
+        scrub_since: None,
+        scrubbed: None,
         writable: true,
-        generation: 0,
+        seen: HistoryPoint::NONE,
         map: 0,
         leaving: false,
     }
@@ -122,7 +127,7 @@ async fn members_join_and_what_is_published_survives_a_restart() {
     let (peer, peer_connection) = join(&ticket, None).await.unwrap();
     assert!(matches!(join(&ticket, None).await, Err(Refusal::Ticket(_))), "it was used");
     let answer = ask(&peer_connection, beat()).await.unwrap();
-    assert_eq!(answer.generation, 1);
+    assert_eq!(answer.history.generation, 1);
     assert_eq!(ask(&peer_connection, List { folder: NodeId([0; 16]), after: None }).await, Err(Refusal::WrongRole));
 
     let (device, client) = join(&running.ticket(TicketRole::Client).await, Some([7; 32])).await.unwrap();

@@ -1,0 +1,271 @@
+//! Compare: finds out where the store and a peer's inventory differ, and acts on it.
+//!
+//! Sums of 256 parts are compared first, and only parts that differ are listed. A shard that the peer does not have, or has only as
+//! damaged or in its trash, is taken out of its chunk's record, and so repaired. One that the store does not know there is taken back
+//! if its chunk lacks a shard; else it goes the way of [`super::orphans`].
+//!
+//! A peer is compared when it comes online, when somebody asks (an audit failed, shards were given up there), and every hour. Until it was,
+//! what is registered with it is not counted as surely there.
+//!
+//! Sketch: a sum costs a scan of what the peer holds and a BLAKE3 a shard, about 1 us each: a million shards take a second.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::id::{ChunkId, PeerId};
+use common::inventory::{PartDigest, Sums, part_of};
+use common::limits::ORDER_SHARDS;
+use common::map::PeerState;
+use common::proto::Refusal;
+use common::proto::parts::ShardAt;
+use common::proto::peer::{Condition, Digest, ListShards, ShardName, ShardView};
+use common::telemetry;
+use common::transport::{CallError, Connection, call};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::orphans::{self, Dying};
+use crate::authorize::Itself;
+use crate::op::place::{Lost, Placed};
+use crate::schema::{Held, key, record};
+use crate::service::Service;
+use crate::status::{CountError, each};
+use crate::transact::Txn;
+
+/// How long a peer may take to answer a question about its inventory.
+const ASK: Duration = Duration::from_secs(60);
+/// Shards whose names are in memory at once: about 6 MB.
+const AT_ONCE: u64 = 65_536;
+/// A peer that was compared is left alone for so many times as long as that took, and at least a round.
+const PAUSE: u32 = 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum CompareError {
+    #[error("the peer is not connected")]
+    NotConnected,
+    #[error("the peer did not answer")]
+    Call(#[from] CallError),
+    #[error("the store cannot be read")]
+    Read(#[from] CountError),
+    #[error("a finding could not be noted: {0}")]
+    Refused(#[from] Refusal),
+}
+
+/// What one comparison found.
+#[derive(Debug, Default)]
+pub struct Compared {
+    pub registered: u64,
+    pub missing: u64,
+    /// Not known there, and taken back.
+    pub adopted: u64,
+    pub unknown: u64,
+    pub unknown_bytes: u64,
+    /// Those that may be dropped, as many as one order names.
+    pub orphans: Vec<(ShardName, ChunkId)>,
+}
+
+/// What is known of when a peer was compared.
+#[derive(Debug, Default, Clone, Copy)]
+struct Turn {
+    ended: Option<Instant>,
+    took: Duration,
+    quarantined: u64,
+    asked: bool,
+}
+
+/// Compares until dropped.
+pub async fn run(service: Arc<Service>) {
+    let mut round = interval(service.work.settings.round);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut turns: HashMap<PeerId, Turn> = HashMap::new();
+    let mut dying: Vec<Dying> = Vec::new();
+    loop {
+        round.tick().await;
+        for batch in std::mem::take(&mut dying) {
+            match orphans::drop_if_nobodys(&service, batch).await {
+                Ok(waiting) => dying.extend(waiting),
+                Err(error) => tracing::warn!(error = telemetry::chain(&error), "unknown shards stay for now"),
+            }
+        }
+        for peer in service.work.take_due() {
+            turns.entry(peer).or_default().asked = true;
+        }
+        for (peer, state, quarantined) in service.members.heard_states() {
+            if state != PeerState::Online {
+                service.work.note(peer, |finding| finding.verified = false);
+                continue;
+            }
+            let turn = turns.entry(peer).or_default();
+            if !is_due(&service, peer, turn, quarantined) {
+                continue;
+            }
+            let begun = Instant::now();
+            let compared = compare(&service, peer, false).await;
+            *turn = Turn { ended: Some(Instant::now()), took: begun.elapsed(), quarantined, asked: false };
+            match compared {
+                Ok(compared) => {
+                    let settled = dying.iter().all(|batch| batch.peer != peer);
+                    let orphans = compared.orphans;
+                    if settled && let Some(batch) = orphans::condemn(&service, peer, orphans).await {
+                        dying.push(batch);
+                    }
+                }
+                Err(error) => {
+                    tracing::info!(
+                        peer = peer.short(),
+                        error = telemetry::chain(&error),
+                        "an inventory was not compared; tried again"
+                    );
+                    turn.asked = true;
+                }
+            }
+        }
+    }
+}
+
+fn is_due(service: &Service, peer: PeerId, turn: &Turn, quarantined: u64) -> bool {
+    let settings = &service.work.settings;
+    let Some(ended) = turn.ended else { return true };
+    let since = ended.elapsed();
+    let soon = turn.asked || turn.quarantined != quarantined || !service.work.finding(peer).verified;
+    since >= settings.compare_every || (soon && since >= (turn.took * PAUSE).max(settings.round))
+}
+
+/// The sums of what is registered with a peer.
+async fn registered(service: &Service, peer: PeerId) -> Result<Sums, CountError> {
+    let mut sums = Sums::default();
+    each(service.store.as_ref(), &key::held_by(peer), |key, value| {
+        let (_, account, address) = key::ids_of_held(key)?;
+        let held: Held = record::decode(value)?;
+        sums.add(account, address, held.chunk);
+        Ok(())
+    })
+    .await?;
+    Ok(sums)
+}
+
+/// Compares one peer, and acts on what is found; with `look_only` nothing is changed.
+///
+/// # Errors
+/// When the peer does not answer, or the store cannot be used. What was found by then was acted on.
+pub async fn compare(service: &Arc<Service>, peer: PeerId, look_only: bool) -> Result<Compared, CompareError> {
+    let connection = service.members.connection(peer).ok_or(CompareError::NotConnected)?;
+    // The store is read first: what is in there by now was durable on the peer before it is asked.
+    let ours = registered(service, peer).await?;
+    let (theirs, _) = call(&connection, &Digest {}, Vec::new(), ASK).await?;
+    let mut compared = Compared::default();
+    let none = PartDigest::default();
+    let mut group = Vec::new();
+    let mut names = 0;
+    for (part, ours) in (0..=u8::MAX).zip(ours.parts()) {
+        compared.registered += ours.shards;
+        let theirs = theirs.parts.get(usize::from(part)).unwrap_or(&none);
+        if ours == theirs {
+            continue;
+        }
+        if names + ours.shards > AT_ONCE && !group.is_empty() {
+            list(service, &connection, peer, &group, look_only, &mut compared).await?;
+            (names, group) = (0, Vec::new());
+        }
+        names += ours.shards;
+        group.push(part);
+    }
+    if !group.is_empty() {
+        list(service, &connection, peer, &group, look_only, &mut compared).await?;
+    }
+    let now = service.clock.now();
+    service.work.note(peer, |finding| {
+        (finding.compared, finding.verified) = (Some(now), true);
+        (finding.missing, finding.unknown) = (compared.missing, compared.unknown);
+        finding.registered = Some(compared.registered);
+    });
+    if compared.missing + compared.unknown > 0 {
+        let Compared { missing, unknown, adopted, .. } = &compared;
+        tracing::info!(peer = peer.short(), missing, unknown, adopted, "an inventory differs");
+    }
+    Ok(compared)
+}
+
+/// Lists parts that differ, and acts on every shard that is on one side alone.
+async fn list(
+    service: &Arc<Service>,
+    connection: &Connection,
+    peer: PeerId,
+    parts: &[u8],
+    look_only: bool,
+    compared: &mut Compared,
+) -> Result<(), CompareError> {
+    let mut held: HashMap<ShardName, Held> = HashMap::new();
+    each(service.store.as_ref(), &key::held_by(peer), |key, value| {
+        let (_, account, address) = key::ids_of_held(key)?;
+        if parts.contains(&part_of(&address)) {
+            held.insert(ShardName { account, address }, record::decode(value)?);
+        }
+        Ok(())
+    })
+    .await?;
+    for part in parts {
+        let mut after = None;
+        loop {
+            let (page, _) = call(connection, &ListShards { part: *part, after }, Vec::new(), ASK).await?;
+            for view in &page.shards {
+                let live = view.condition == Condition::Live;
+                let known = held.get(&view.name).is_some_and(|held| held.chunk == view.chunk);
+                if live && known {
+                    held.remove(&view.name);
+                } else if live {
+                    unknown(service, peer, view, look_only, compared).await?;
+                }
+            }
+            after = page.shards.last().map(|view| view.name);
+            if !page.more || after.is_none() {
+                break;
+            }
+        }
+    }
+    for (name, held) in held {
+        compared.missing += 1;
+        if !look_only {
+            let lost = Lost { account: name.account, chunk: held.chunk, peer, address: name.address };
+            service.run(&lost, Itself).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A live shard that the store had not placed there when it was read.
+async fn unknown(
+    service: &Arc<Service>,
+    peer: PeerId,
+    view: &ShardView,
+    look_only: bool,
+    compared: &mut Compared,
+) -> Result<(), CompareError> {
+    let ShardView { name, chunk, index, sealed_len, redundancy, .. } = view;
+    let mut txn = Txn::new(service.store.clone());
+    let found = txn.peek(&key::chunk(name.account, *chunk)).await.map_err(CountError::from)?;
+    let shard = ShardAt { index: *index, peer, address: name.address };
+    if let Some(found) = found.map(|found| found.record) {
+        if found.shards.iter().any(|known| known.peer == peer && known.address == name.address) {
+            return Ok(()); // it was registered meanwhile
+        }
+        // The label of a copy says nothing; the least that fits is taken.
+        let shard = if found.redundancy.k() == 1 { ShardAt { index: 0, ..shard } } else { shard };
+        let roster = service.members.roster();
+        let lacks = found.alive(|peer| roster.is_alive(peer)) < found.redundancy.n();
+        if lacks && found.owns(&shard) && !found.condemned {
+            compared.adopted += 1;
+            if !look_only {
+                let (account, chunk, redundancy) = (name.account, *chunk, found.redundancy);
+                service.run(&Placed { account, chunk, redundancy, shard, instead_of: None }, Itself).await?;
+            }
+            return Ok(());
+        }
+    }
+    compared.unknown += 1;
+    compared.unknown_bytes += common::erasure::shard_len(*redundancy, *sealed_len as usize) as u64;
+    if compared.orphans.len() < ORDER_SHARDS && !orphans::is_named(service, peer, *name, *chunk).await? {
+        compared.orphans.push((*name, *chunk));
+    }
+    Ok(())
+}

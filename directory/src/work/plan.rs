@@ -1,0 +1,223 @@
+//! Plan: what one chunk needs, as a pure function of its record and of how its peers are.
+//!
+//! Repair waits by margin. A chunk that has just k shards left is repaired as soon as a peer counts as dead; one that could lose more
+//! waits for the peer to come back until it counts as lost. So a reboot moves nothing, and a peer that comes and goes starts no storm:
+//! each plan is made anew from how things are when its turn comes.
+
+use std::collections::{HashMap, HashSet};
+
+use common::address::ShardAddress;
+use common::id::{ChunkId, PeerId};
+use common::map::{PeerEntry, PeerState};
+use common::place;
+use common::proto::parts::ShardAt;
+use common::redundancy::Redundancy;
+
+use crate::schema::Chunk;
+
+/// How the peers are, for one round of planning.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// All that are in the cluster map.
+    pub peers: HashMap<PeerId, PeerEntry>,
+    /// Dead for so long, or taken out: not expected back.
+    pub lost: HashSet<PeerId>,
+    /// Being emptied.
+    pub draining: HashSet<PeerId>,
+    /// Online, and their inventories were compared since they came: what is registered with them is there.
+    pub verified: HashSet<PeerId>,
+}
+
+/// One shard to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Make {
+    pub index: u8,
+    pub address: ShardAddress,
+    pub target: PeerId,
+    /// Whose it replaces, once it is there.
+    pub instead_of: Option<PeerId>,
+}
+
+/// What to do about a chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing.
+    Whole,
+    /// Something is missing, and may come back by itself.
+    Wait,
+    /// Something is missing, and no peer could take it.
+    Nowhere,
+    /// Too few shards are on living peers.
+    Unreadable,
+    Make {
+        sources: Vec<ShardAt>,
+        make: Vec<Make>,
+    },
+    /// There are more shards than needed; these may go.
+    Trim(Vec<ShardAt>),
+}
+
+/// How near a chunk is to being unreadable: living shards beyond k.
+#[must_use]
+pub fn margin(record: &Chunk, view: &View) -> usize {
+    living(record, view).len().saturating_sub(record.redundancy.k())
+}
+
+/// What a chunk needs now.
+#[must_use]
+pub fn plan(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
+    let (k, n) = (record.redundancy.k(), record.redundancy.n());
+    let living = living(record, view);
+    if living.len() < k {
+        return Plan::Unreadable;
+    }
+    if living.len() >= n {
+        let leaving: Vec<_> = living.iter().filter(|shard| view.draining.contains(&shard.peer)).copied().collect();
+        return if leaving.is_empty() {
+            trim(chunk, record, view)
+        } else {
+            moves(chunk, record, view, &living, &leaving)
+        };
+    }
+    let returning = match living.len() == k {
+        true => 0, // one more loss, and it is gone: nobody is waited for
+        false => returning(record, view, &living).len(),
+    };
+    if living.len() + returning >= n {
+        return Plan::Wait;
+    }
+    let missing = n - living.len() - returning;
+    let indices = missing_indices(record.redundancy, &living);
+    let make: Vec<_> = indices
+        .into_iter()
+        .take(missing)
+        .zip(targets(chunk, record, view, &living))
+        .filter_map(|(index, target)| Some(Make { index, address: record.address(index)?, target, instead_of: None }))
+        .collect();
+    if make.is_empty() { Plan::Nowhere } else { Plan::Make { sources: sources(&living, view), make } }
+}
+
+/// Shards that count: on peers that are not dead, one for each peer, and for shares one for each index.
+fn living(record: &Chunk, view: &View) -> Vec<ShardAt> {
+    let mut peers = HashSet::new();
+    let mut indices = HashSet::new();
+    let copies = record.redundancy.k() == 1;
+    let mut shards: Vec<_> = record.shards.iter().filter(|shard| is_alive(view, shard.peer)).copied().collect();
+    // Who stays is counted before who leaves.
+    shards.sort_by_key(|shard| view.draining.contains(&shard.peer)); // stable
+    shards.retain(|shard| {
+        let is_new = !peers.contains(&shard.peer) && (copies || !indices.contains(&shard.index));
+        if is_new {
+            peers.insert(shard.peer);
+            indices.insert(shard.index);
+        }
+        is_new
+    });
+    shards
+}
+
+fn is_alive(view: &View, peer: PeerId) -> bool {
+    view.peers.get(&peer).is_some_and(|entry| entry.state != PeerState::Dead)
+}
+
+/// Shards on dead peers that may come back, and would add to those that live.
+fn returning(record: &Chunk, view: &View, living: &[ShardAt]) -> Vec<ShardAt> {
+    let copies = record.redundancy.k() == 1;
+    let mut seen: HashSet<u8> = living.iter().map(|shard| shard.index).collect();
+    let back = |shard: &&ShardAt| view.peers.contains_key(&shard.peer) && !view.lost.contains(&shard.peer);
+    let dead = record.shards.iter().filter(|shard| !is_alive(view, shard.peer)).filter(back);
+    dead.filter(|shard| copies || seen.insert(shard.index)).copied().collect()
+}
+
+/// Indices that nobody who lives has. Those of copies are labels only.
+fn missing_indices(redundancy: Redundancy, living: &[ShardAt]) -> Vec<u8> {
+    let have: HashSet<u8> = living.iter().map(|shard| shard.index).collect();
+    let free = (0..u8::try_from(redundancy.n()).unwrap_or(u8::MAX)).filter(|index| !have.contains(index));
+    free.collect()
+}
+
+/// Who could take a shard, best first: in the chunk's own order, those in zones with fewer of its shards before others.
+fn targets(chunk: &ChunkId, record: &Chunk, view: &View, living: &[ShardAt]) -> Vec<PeerId> {
+    let holders: HashSet<PeerId> = record.shards.iter().map(|shard| shard.peer).collect();
+    let mut zones: HashMap<&str, usize> = HashMap::new();
+    for shard in living {
+        if let Some(entry) = view.peers.get(&shard.peer).filter(|entry| !entry.zone.is_empty()) {
+            *zones.entry(&entry.zone).or_default() += 1;
+        }
+    }
+    let takes =
+        |entry: &&PeerEntry| entry.writable && entry.state == PeerState::Online && !holders.contains(&entry.peer);
+    let mut order = place::order_of(chunk, view.peers.values().filter(takes));
+    order.sort_by_key(|peer| {
+        let zone = view.peers.get(peer).map(|entry| &*entry.zone).unwrap_or_default();
+        zones.get(zone).copied().unwrap_or_default()
+    }); // stable
+    order
+}
+
+/// Who is read from: those that are online first.
+fn sources(living: &[ShardAt], view: &View) -> Vec<ShardAt> {
+    let mut sources = living.to_vec();
+    sources.sort_by_key(|shard| view.peers.get(&shard.peer).is_none_or(|entry| entry.state != PeerState::Online));
+    sources
+}
+
+/// From peers that are emptied to others.
+fn moves(chunk: &ChunkId, record: &Chunk, view: &View, living: &[ShardAt], leaving: &[ShardAt]) -> Plan {
+    let make: Vec<_> = leaving
+        .iter()
+        .zip(targets(chunk, record, view, living))
+        .map(|(shard, target)| Make {
+            index: shard.index,
+            address: shard.address,
+            target,
+            instead_of: Some(shard.peer),
+        })
+        .collect();
+    if make.is_empty() { Plan::Nowhere } else { Plan::Make { sources: sources(living, view), make } }
+}
+
+/// What there is beyond n, counted only on peers that were verified to have what they should: the last in the chunk's order goes first.
+fn trim(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
+    let n = record.redundancy.n();
+    if record.shards.len() <= n {
+        return Plan::Whole;
+    }
+    let verified = |shard: &&ShardAt| view.verified.contains(&shard.peer);
+    let entries = record.shards.iter().filter(verified).filter_map(|shard| view.peers.get(&shard.peer));
+    let order = place::order_of(chunk, entries);
+    let place = |peer| order.iter().position(|other| *other == peer).unwrap_or(usize::MAX);
+    let mut good: Vec<_> = record.shards.iter().filter(verified).copied().collect();
+    good.sort_by_key(|shard| place(shard.peer));
+    let (mut peers, mut indices, mut kept, mut extra) = (HashSet::new(), HashSet::new(), 0, Vec::new());
+    for shard in good {
+        let adds = peers.insert(shard.peer) && (record.redundancy.k() == 1 || indices.insert(shard.index));
+        if adds && kept < n {
+            kept += 1;
+        } else {
+            extra.push(shard);
+        }
+    }
+    if kept < n || extra.is_empty() {
+        return Plan::Whole;
+    }
+    Plan::Trim(extra)
+}
+
+/// Where a chunk's shards should be by weight, when one of them is elsewhere: the shard to move, and where to.
+#[must_use]
+pub fn rebalance(chunk: &ChunkId, record: &Chunk, view: &View) -> Option<(ShardAt, PeerId)> {
+    let n = record.redundancy.n();
+    if record.shards.len() != n || !record.shards.iter().all(|shard| view.verified.contains(&shard.peer)) {
+        return None;
+    }
+    let online = |entry: &&PeerEntry| entry.state == PeerState::Online && entry.writable;
+    let ideal: Vec<PeerId> = place::order_of(chunk, view.peers.values().filter(online)).into_iter().take(n).collect();
+    let to = ideal.iter().find(|peer| record.shards.iter().all(|shard| shard.peer != **peer))?;
+    let from = record.shards.iter().find(|shard| !ideal.contains(&shard.peer))?;
+    Some((*from, *to))
+}
+
+#[cfg(test)]
+#[path = "tests/plan.rs"]
+mod tests;
