@@ -104,7 +104,7 @@ impl Desk {
         let operator = keys.operator(config.clock.now())?;
         let tls = keys.trust(config.clock.clone())?.client(&operator).map_err(KeyError::from)?;
         let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
-        let dialler = endpoint.dialler(tls)?;
+        let dialler = endpoint.dialler_to_directory(tls)?;
         let connection = endpoint.dial(&dialler, address, &directory_name(settings.cluster)).await?;
         Ok(Self::Remote { endpoint, connection })
     }

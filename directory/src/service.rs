@@ -95,7 +95,7 @@ impl Service {
             Subject::Client { account, .. } => Some(self.account(*account).await?),
             Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => None,
         };
-        tracing::info!(program = &*hello.program, "hello");
+        tracing::debug!(program = &*hello.program, "hello");
         Ok(Welcome {
             cluster: self.settings.cluster,
             generation: self.members.generation(),

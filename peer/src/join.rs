@@ -137,7 +137,7 @@ async fn enroll(
 ) -> Result<(Enrolled, CertificateDer<'static>), JoinError> {
     let signing_request = key.signing_request()?;
     let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
-    let dialler = endpoint.dialler(trust::joiner(ticket.authority_fingerprint(), Clock::System)?)?;
+    let dialler = endpoint.dialler_to_directory(trust::joiner(ticket.authority_fingerprint(), Clock::System)?)?;
     let connection = match reach(&endpoint, &dialler, ticket.addresses(), &ticket.server_name()).await {
         Ok(connection) => connection,
         Err(CallError::Unreachable { addresses, source }) => return Err(JoinError::Unreachable { addresses, source }),

@@ -141,7 +141,7 @@ async fn start(config: &ServeConfig, joined: Joined, store: Store) -> Result<Sta
     let endpoint = Endpoint::bind(listen_address(listen).await?, options)?;
     let address = endpoint.local_address()?;
     endpoint.listen(trust.peer_server(&credentials)?)?;
-    let dialler: Dialler = endpoint.dialler(trust.client(&credentials)?)?;
+    let dialler: Dialler = endpoint.dialler_to_directory(trust.client(&credentials)?)?;
     let to_peers = endpoint.dialler_for(trust.client(&credentials)?, &EndpointOptions::client())?;
     let at = presence.directory(known.directory());
     let link = Link::new(endpoint.clone(), dialler, directory_name(settings.cluster), at);

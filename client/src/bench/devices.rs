@@ -216,7 +216,7 @@ async fn join(ticket: &Ticket, endpoint: Endpoint) -> Result<Device, BenchError>
     let own = Credentials::new(vec![certificate], &identity.key).map_err(failed)?;
     let trust = Trust::new(identity.authority, Clock::System).map_err(BenchError::request)?;
     let tls = trust.client(&own).map_err(BenchError::request)?;
-    let dialler = endpoint.dialler(tls).map_err(BenchError::request)?;
+    let dialler = endpoint.dialler_to_directory(tls).map_err(BenchError::request)?;
     let account = identity.enrolled.account.ok_or_else(|| BenchError::bug("a device without an account"))?;
     Ok(Device { dialler, endpoint, root: account.root, cluster: ticket.cluster() })
 }

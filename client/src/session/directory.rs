@@ -159,10 +159,15 @@ pub(super) fn endpoint() -> Result<Endpoint, SessionError> {
     Ok(Endpoint::bind_any(EndpointOptions::client())?)
 }
 
-pub(super) fn dialler(endpoint: &Endpoint, home: &Home, own: &Credentials) -> Result<Dialler, SessionError> {
+/// What to dial the directory with, and what the peers.
+pub(super) fn diallers(
+    endpoint: &Endpoint,
+    home: &Home,
+    own: &Credentials,
+) -> Result<(Dialler, Dialler), SessionError> {
     let authority = CertificateDer::from(home.credentials.authority.clone());
-    let trust = Trust::new(authority, Clock::System)?;
-    Ok(endpoint.dialler(trust.client(own)?)?)
+    let tls = Trust::new(authority, Clock::System)?.client(own)?;
+    Ok((endpoint.dialler_to_directory(tls.clone())?, endpoint.dialler(tls)?))
 }
 
 /// Whether less than two thirds of the certificate's time are left.

@@ -61,7 +61,7 @@ pub async fn enroll(
     let key = PrivateKey::generate()?;
     let signing_request = key.signing_request()?;
     let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
-    let dialler = endpoint.dialler(trust::joiner(ticket.authority_fingerprint(), Clock::System)?)?;
+    let dialler = endpoint.dialler_to_directory(trust::joiner(ticket.authority_fingerprint(), Clock::System)?)?;
     let addresses = if addresses.is_empty() { ticket.addresses() } else { addresses };
     let connection = match reach(&endpoint, &dialler, addresses, &ticket.server_name()).await {
         Ok(connection) => connection,

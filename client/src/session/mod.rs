@@ -70,7 +70,7 @@ struct Inner {
     redundancy: Redundancy,
     keys: Arc<Keys>,
     endpoint: Endpoint,
-    dialler: Dialler,
+    to_peers: Dialler,
     directory: Directory,
     maps: MapKeeper,
     look_for_map: Notify,
@@ -95,8 +95,8 @@ impl Session {
         let key = directory::key_of(&home)?;
         let own = Credentials::new(vec![home.credentials.certificate.clone().into()], &key)?;
         let endpoint = directory::endpoint()?;
-        let dialler = directory::dialler(&endpoint, &home, &own)?;
-        let reached = Directory::new(endpoint.clone(), dialler.clone(), &home, &options);
+        let (to_directory, to_peers) = directory::diallers(&endpoint, &home, &own)?;
+        let reached = Directory::new(endpoint.clone(), to_directory, &home, &options);
         let known = directory::known_generation(&home);
         let welcome = reached.greet(known).await?;
         let maps = check_welcome(&home, &welcome, known)?;
@@ -111,7 +111,7 @@ impl Session {
             redundancy: welcome.redundancy,
             keys: Arc::new(home.master.derive()),
             endpoint,
-            dialler,
+            to_peers,
             directory: reached,
             maps,
             look_for_map: Notify::new(),
@@ -207,7 +207,7 @@ impl Session {
         let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let link = peers.entry(peer).or_insert_with(|| {
             let name = peer_name(self.0.cluster, peer);
-            Link::new(self.0.endpoint.clone(), self.0.dialler.clone(), name, texts(&entry.addresses))
+            Link::new(self.0.endpoint.clone(), self.0.to_peers.clone(), name, texts(&entry.addresses))
         });
         Ok(link.clone())
     }

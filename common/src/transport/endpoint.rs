@@ -109,7 +109,12 @@ impl EndpointOptions {
 
     fn transport(&self, tuning: Tuning) -> TransportConfig {
         let mut mtu = MtuDiscoveryConfig::default();
-        mtu.upper_bound(self.packet_bytes.min(tuning.packet_bytes));
+        let largest = self.packet_bytes.min(tuning.packet_bytes);
+        mtu.upper_bound(largest);
+        if largest <= ETHERNET_PACKET_BYTES {
+            // The search ends with the largest as soon as a step would be shorter than this: so that comes first, and nearly always fits.
+            mtu.minimum_change((largest - SMALLEST_PACKET_BYTES) / 2 + 1);
+        }
         let mut transport = TransportConfig::default();
         transport
             .max_concurrent_bidi_streams(VarInt::from_u32(self.incoming_requests))
@@ -311,6 +316,15 @@ impl Endpoint {
     /// When the configuration is not one for QUIC.
     pub fn dialler(&self, tls: rustls::ClientConfig) -> Result<Dialler, BindError> {
         Self::dialler_with(tls, self.transport.clone())
+    }
+
+    /// One for the directory, towards which packets stay at what an Ethernet carries.
+    ///
+    /// # Errors
+    /// As [`dialler`](Self::dialler).
+    pub fn dialler_to_directory(&self, tls: rustls::ClientConfig) -> Result<Dialler, BindError> {
+        let packet_bytes = self.options.packet_bytes.min(ETHERNET_PACKET_BYTES);
+        self.dialler_for(tls, &EndpointOptions { packet_bytes, ..self.options.clone() })
     }
 
     /// One whose connections hold what these options say, in place of the endpoint's own.

@@ -65,6 +65,24 @@ async fn a_thousand_connections_at_once_are_all_served() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn towards_a_directory_one_probe_finds_what_an_ethernet_carries() {
+    let cluster = Cluster::new(7);
+    let server = Running::start(cluster.peer_tls());
+    let endpoint = dialling();
+    let dialler = endpoint.dialler_to_directory(cluster.client_tls()).unwrap();
+    let connection = endpoint.dial(&dialler, server.address, &cluster.peer_name()).await.unwrap();
+    for _ in 0..1_000 {
+        call(&connection, &Echo(5), Vec::new(), LIMIT).await.unwrap();
+        if connection.0.stats().path.current_mtu > 1_200 {
+            break;
+        }
+    }
+    let path = connection.0.stats().path;
+    assert_eq!((path.current_mtu, path.sent_plpmtud_probes), (1_452, 1));
+    server.stop().await;
+}
+
 /// A runtime that is dropped takes its server with it, and nobody is told: what a kill does.
 #[test]
 fn a_link_notices_at_once_that_a_killed_server_is_back() {
