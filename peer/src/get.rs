@@ -64,7 +64,12 @@ pub(crate) async fn send<R: Request<Response = ShardRange>>(
         Ok(piece) => piece,
         Err(error) => return responder.refuse(&service.refusal_of(&error)).await,
     };
-    let mut writer = responder.begin::<R>(&ShardRange { len, total: found.len }).await?;
+    let range = ShardRange { len, total: found.len };
+    if rest.offset == rest.end {
+        // All of it in one go, and what is short in one packet.
+        return responder.answer::<R>(&range, piece.into_iter().collect()).await;
+    }
+    let mut writer = responder.begin::<R>(&range).await?;
     while let Some(bytes) = piece {
         let mut pieces = [bytes];
         let (sent, next) = tokio::join!(writer.write(&mut pieces), rest.next(service, key));

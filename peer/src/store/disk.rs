@@ -5,12 +5,13 @@
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock};
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::buffer::Aligned;
 use super::error::StoreError;
@@ -47,6 +48,14 @@ pub(crate) trait Disk: Send + Sync + Debug {
 /// An open segment. Memory, offsets and lengths are multiples of [`PAGE`].
 pub(crate) trait DiskFile: Send + Sync + Debug {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// The same through the machine's page cache, from where it is had again without the disk. For short ranges.
+    fn read_cached_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_at(bytes, offset)
+    }
+    /// The same if it is all in the page cache; otherwise `false`, at once.
+    fn read_at_once(&self, _bytes: &mut [u8], _offset: u64) -> bool {
+        false
+    }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Everything written so far survives a power cut afterwards.
     fn sync(&self) -> io::Result<()>;
@@ -78,9 +87,21 @@ impl RealDisk {
         Ok(Self { dir: dir.to_path_buf(), direct, _lock: lock })
     }
 
-    fn options(&self) -> OpenOptions {
-        segment_options(self.direct)
+    /// Opens a segment twice: past the page cache, and for short reads through it.
+    fn open_segment(&self, name: &str, new: bool) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.path(name);
+        let direct = segment_options(self.direct).create_new(new).open(&path)?;
+        let cached = File::open(&path)?;
+        fadvise(&cached, 0, None, Advice::Random)?; // a cached page beside what was asked for is of no use
+        Ok(Arc::new(Segment { direct, cached }))
     }
+}
+
+/// Both descriptors are of one file, and the kernel drops from the page cache what is written past it.
+#[derive(Debug)]
+struct Segment {
+    direct: File,
+    cached: File,
 }
 
 fn segment_options(direct: bool) -> OpenOptions {
@@ -126,11 +147,11 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(self.options().create_new(true).open(self.path(name))?))
+        self.open_segment(name, true)
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        Ok(Arc::new(self.options().open(self.path(name))?))
+        self.open_segment(name, false)
     }
 
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
@@ -174,21 +195,31 @@ impl Disk for RealDisk {
     }
 }
 
-impl DiskFile for File {
+impl DiskFile for Segment {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
-        self.read_exact_at(bytes, offset)
+        self.direct.read_exact_at(bytes, offset)
+    }
+
+    fn read_cached_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.cached.read_exact_at(bytes, offset)
+    }
+
+    fn read_at_once(&self, bytes: &mut [u8], offset: u64) -> bool {
+        let wanted = bytes.len();
+        let read = preadv2(&self.cached, &mut [IoSliceMut::new(bytes)], offset, ReadWriteFlags::NOWAIT);
+        read == Ok(wanted) // what else it says, also that the file system knows no such reads, the other way to read says better
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all_at(bytes, offset)
+        self.direct.write_all_at(bytes, offset)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.sync_data()
+        self.direct.sync_data()
     }
 
     fn len(&self) -> io::Result<u64> {
-        Ok(self.metadata()?.len())
+        Ok(self.direct.metadata()?.len())
     }
 }
 
@@ -211,6 +242,20 @@ mod tests {
             page.as_mut_slice().fill(0);
             disk.open("segments/1").unwrap().read_at(page.as_mut_slice(), PAGE as u64).unwrap();
             assert!(page.as_slice().iter().all(|byte| *byte == 7));
+            // What is in the page cache is never older than what was written past it.
+            for content in [8, 9] {
+                page.as_mut_slice().fill(content);
+                file.write_at(page.as_slice(), PAGE as u64).unwrap();
+                let mut read = [0; 100];
+                if file.read_at_once(&mut read, PAGE as u64 + 50) {
+                    assert_eq!(read, [content; 100]);
+                }
+                file.read_cached_at(&mut read, PAGE as u64 + 50).unwrap();
+                assert_eq!(read, [content; 100]);
+                if file.read_at_once(&mut read, PAGE as u64 + 20) {
+                    assert_eq!(read, [content; 100]);
+                }
+            }
             assert_eq!(disk.list(SEGMENTS).unwrap(), ["1"]);
             assert!(disk.create("segments/1").is_err(), "never over one that is there");
             assert!(disk.read("probe", 1).unwrap().is_none(), "the probe is gone");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::disk::{Disk, DiskFile};
 use super::segment::{lock, segment_name};
 
-/// Far below the usual limit of 1,024 descriptors, and 32 GiB of segments.
+/// With two descriptors each far below the usual limit of 1,024, and 32 GiB of segments.
 const OPEN_FILES: usize = 128;
 
 #[derive(Debug)]
@@ -27,10 +27,15 @@ impl Files {
         Self { disk, open: Mutex::default() }
     }
 
+    /// The segment's file, if it is open.
+    pub(crate) fn opened(&self, segment: u32) -> Option<Arc<dyn DiskFile>> {
+        lock(&self.open).files.get(&segment).cloned()
+    }
+
     /// The segment's file. Whoever has it may go on reading when it is no longer kept here. Blocking.
     pub(crate) fn get(&self, segment: u32) -> io::Result<Arc<dyn DiskFile>> {
-        if let Some(file) = lock(&self.open).files.get(&segment) {
-            return Ok(Arc::clone(file));
+        if let Some(file) = self.opened(segment) {
+            return Ok(file);
         }
         let file = self.disk.open(&segment_name(segment))?;
         let mut open = lock(&self.open);

@@ -13,6 +13,19 @@ use super::record::{Kind, PAGE};
 use super::segment::{lock, segment_name};
 use super::{Inner, Store};
 
+/// Reads up to this length go through the page cache: files that are wanted again and again then cost no disk. Above it the copy
+/// costs more, and what is read once would push out what is read often.
+const CACHED: usize = 64 << 10;
+
+/// How the bytes of a shard come from the disk.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// The disk's own bytes, whatever is in memory.
+    Direct,
+    /// Through the page cache.
+    Cached,
+}
+
 /// Part of a buffer; the buffer returns to its pool, and its permit to the budget, when the last `Bytes` of it is dropped.
 struct Range {
     buffer: Buffer,
@@ -69,7 +82,8 @@ impl Store {
     /// [`StoreError::Io`].
     pub async fn read(&self, key: ShardKey, offset: u64, len: usize) -> Result<Bytes, StoreError> {
         let entry = self.readable(key)?;
-        self.read_entry(entry, offset, len).await
+        let way = if len <= CACHED { Way::Cached } else { Way::Direct };
+        self.read_entry(entry, offset, len, way).await
     }
 
     /// Reads all of a shard and checks its SHA-1. One that fails goes into quarantine, durably, and is never served again.
@@ -81,7 +95,7 @@ impl Store {
         let mut addresser = Addresser::new();
         for offset in (0..entry.body_len as usize).step_by(RUN) {
             let len = RUN.min(entry.body_len as usize - offset);
-            let bytes = self.read_entry(entry, offset as u64, len).await?;
+            let bytes = self.read_entry(entry, offset as u64, len, Way::Direct).await?;
             let hashed = tokio::task::spawn_blocking(move || {
                 addresser.update(&bytes);
                 addresser
@@ -105,7 +119,7 @@ impl Store {
         }
     }
 
-    async fn read_entry(&self, entry: Entry, offset: u64, len: usize) -> Result<Bytes, StoreError> {
+    async fn read_entry(&self, entry: Entry, offset: u64, len: usize, way: Way) -> Result<Bytes, StoreError> {
         let shard = u64::from(entry.body_len);
         if offset.checked_add(len as u64).is_none_or(|end| end > shard) {
             return Err(StoreError::OutOfRange { offset, len: len as u64, shard });
@@ -122,10 +136,16 @@ impl Store {
         let to = from + len;
         let pages = to.next_multiple_of(PAGE);
         let mut buffer = self.inner.outgoing.take(pages).await?;
+        if way == Way::Cached
+            && let Some(file) = self.inner.files.opened(entry.place.segment)
+            && file.read_at_once(buffer.first_mut().get_mut(..pages).unwrap_or_default(), aligned)
+        {
+            return Ok(Bytes::from_owner(Range { buffer, from, to }));
+        }
         let inner = Arc::clone(&self.inner);
         let job = tokio::task::spawn_blocking(move || {
             let room = buffer.first_mut().get_mut(..pages).unwrap_or_default();
-            inner.read_pages(entry.place.segment, room, aligned)?;
+            inner.read_pages(entry.place.segment, room, aligned, way)?;
             Ok(Bytes::from_owner(Range { buffer, from, to }))
         });
         job.await.map_err(|_| StoreError::Stopped)?
@@ -133,8 +153,11 @@ impl Store {
 }
 
 impl Inner {
-    fn read_pages(&self, segment: u32, room: &mut [u8], offset: u64) -> Result<(), StoreError> {
-        let read = self.files.get(segment).and_then(|file| file.read_at(room, offset));
+    fn read_pages(&self, segment: u32, room: &mut [u8], offset: u64, way: Way) -> Result<(), StoreError> {
+        let read = self.files.get(segment).and_then(|file| match way {
+            Way::Direct => file.read_at(room, offset),
+            Way::Cached => file.read_cached_at(room, offset),
+        });
         read.map_err(|source| StoreError::Io { path: self.disk.path(&segment_name(segment)), source })
     }
 
