@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::id::{NodeId, VersionId};
-use common::proto::directory::Expect;
+use common::proto::directory::{Expect, Manifests};
 use common::redundancy::Redundancy;
 
 use crate::cancel::Cancel;
+use crate::folder::FileVersion;
 use crate::local::write::{Download, Planned};
 use crate::meta::{Mtime, VersionMeta};
 use crate::names::Name;
@@ -132,9 +133,20 @@ pub struct GetJob {
     pub version: VersionId,
     /// Opened and checked to be of this version of this node.
     pub meta: VersionMeta,
+    /// As much of the manifest as is there already.
+    pub manifest: Option<Arc<Manifests>>,
     pub target: Target,
     /// What the user calls it: for messages alone.
     pub shown: String,
+}
+
+impl GetJob {
+    /// The job of fetching a version that was looked up.
+    #[must_use]
+    pub fn of(node: NodeId, file: &FileVersion, target: Target, shown: String) -> Self {
+        let (version, meta, manifest) = (file.version, file.meta.clone(), file.manifest.clone());
+        Self { node, version, meta, manifest, target, shown }
+    }
 }
 
 /// How a get is done.

@@ -106,6 +106,13 @@ const _: () = {
     assert!(REGISTER_CHUNKS * (SHARDS_PER_CHUNK + 2) < TRANSACTION_WRITES, "a registration is one transaction");
     assert!(PUBLISH_FILES * (INLINE_CHUNKS + 12) < TRANSACTION_WRITES, "a publication is one transaction");
     assert!(PATH_DEPTH * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256) < MESSAGE_BYTES, "a looked-up path fits");
+    assert!(
+        PATH_DEPTH * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256)
+            + SEALED_PAGE_BYTES
+            + EXTENTS_PER_PAGE * (20 + 8 + SHARDS_PER_CHUNK * 40)
+            < MESSAGE_BYTES,
+        "so does a looked-up path with a page of a manifest"
+    );
     assert!(LIST_ENTRIES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256) < MESSAGE_BYTES, "a listing fits");
     assert!(NAME_BYTES + 256 <= SEALED_ENTRY_BYTES && LINK_TARGET_BYTES + 256 <= SEALED_META_BYTES);
     assert!(

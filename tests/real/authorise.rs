@@ -164,7 +164,7 @@ fn each_role_may_ask_only_what_is_its_own() {
         let peer = Asker::peer(&cluster, 0);
         let root = home.device.root;
         assert_eq!(peer.refused(directory, named, &List { folder: root, after: None }).await, Refusal::WrongRole);
-        let look = LookUp { start: root, path: BoundedVec::empty() };
+        let look = LookUp { start: root, path: BoundedVec::empty(), manifest: false };
         assert_eq!(peer.refused(directory, named, &look).await, Refusal::WrongRole);
         assert_eq!(peer.refused(directory, named, &begin()).await, Refusal::WrongRole);
         assert_eq!(
@@ -230,7 +230,7 @@ fn one_account_cannot_see_guess_pin_or_change_what_is_anothers() {
         // See.
         let list = thief.ask(directory, named, &List { folder: root, after: None }, &[]).await;
         assert!(!matches!(&list, Ok(listing) if !listing.entries.is_empty()), "{list:?}");
-        let look = LookUp { start: root, path: vec![entry.token].try_into().unwrap() };
+        let look = LookUp { start: root, path: vec![entry.token].try_into().unwrap(), manifest: true };
         let found = thief.ask(directory, named, &look, &[]).await;
         assert!(!matches!(&found, Ok(found) if !found.entries.is_empty()), "{found:?}");
         let wants = vec![ManifestWant { version: entry.version, from: 0 }].try_into().unwrap();

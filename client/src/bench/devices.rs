@@ -306,7 +306,9 @@ async fn ask_until(
         match kind % 3 {
             0 => {
                 let path = vec![token].try_into().unwrap_or_default();
-                call(connection, &LookUp { start: root, path }, Vec::new(), ANSWER).await.map(|_| ())?;
+                call(connection, &LookUp { start: root, path, manifest: false }, Vec::new(), ANSWER)
+                    .await
+                    .map(|_| ())?;
             }
             1 => call(connection, &List { folder: root, after: None }, Vec::new(), ANSWER).await.map(|_| ())?,
             _ => call(connection, &GetMap { have: 0 }, Vec::new(), ANSWER).await.map(|_| ())?,

@@ -48,7 +48,7 @@ pub(super) async fn run(context: &mut Context, args: Cat) -> Outcome {
 type Found = Result<GetJob, Box<dyn std::error::Error + Send + Sync>>;
 
 async fn find(session: &crate::session::Session, path: &RemotePath, force: bool) -> Found {
-    let resolved = folder::resolve(session, path).await?;
+    let resolved = folder::resolve_to_read(session, path).await?;
     let is_a_folder = || FolderError::NotAFile { path: path.to_string() };
     let entry = resolved.target(path)?.ok_or_else(is_a_folder)?;
     let file = entry.file().ok_or_else(is_a_folder)?;
@@ -56,5 +56,5 @@ async fn find(session: &crate::session::Session, path: &RemotePath, force: bool)
         return Err(FolderError::IsALink { path: path.to_string() }.into());
     }
     let target = Target::Writer(stdout::open(force)?);
-    Ok(GetJob { node: entry.node, version: file.version, meta: file.meta.clone(), target, shown: path.to_string() })
+    Ok(GetJob::of(entry.node, file, target, path.to_string()))
 }

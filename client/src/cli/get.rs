@@ -81,7 +81,7 @@ async fn find(
 ) -> anyhow::Result<Vec<Source>> {
     let mut found = Vec::with_capacity(paths.len());
     for path in paths {
-        let resolved = folder::resolve(session, &path).await?;
+        let resolved = folder::resolve_to_read(session, &path).await?;
         match resolved.target(&path) {
             Ok(entry) if entry.is_none_or(Entry::is_folder) && !recursive => {
                 reporter.fail(&path.to_string(), &CommandError::NeedsRecursive { path: path.to_string() });
@@ -189,8 +189,7 @@ impl Work {
     pub(super) async fn send(&self, entry: &Entry, target: Target, shown: String) {
         let Some(file) = entry.file() else { return };
         self.reporter.announce(file.meta.size);
-        let (node, version, meta) = (entry.node, file.version, file.meta.clone());
-        self.jobs.send(GetJob { node, version, meta, target, shown }).await.ok();
+        self.jobs.send(GetJob::of(entry.node, file, target, shown)).await.ok();
     }
 
     /// Tells what became of a link, which is done at once.

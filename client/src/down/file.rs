@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::id::VersionId;
+use common::proto::directory::Manifests;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::manifest::Walk;
 use super::{Down, DownError, RUNS_IN_FLIGHT, fetch};
+use crate::folder::FileVersion;
 use crate::local::LocalError;
 use crate::local::write::Download;
 use crate::meta::VersionMeta;
@@ -17,18 +19,27 @@ use crate::seal::Verified;
 use crate::session::Session;
 use crate::transfer::{GetDone, GetJob, GetOptions, Target};
 
+/// The version that is fetched, and as much of its manifest as is there already.
+#[derive(Clone)]
+struct What {
+    version: VersionId,
+    meta: VersionMeta,
+    manifest: Option<Arc<Manifests>>,
+}
+
 /// Fetches one file.
 pub(super) async fn get(down: &Arc<Down>, job: GetJob) -> Result<GetDone, DownError> {
-    let GetJob { version, meta, target, shown, .. } = job;
+    let GetJob { version, meta, manifest, target, shown, .. } = job;
+    let what = What { version, meta, manifest };
     match target {
-        Target::File(download) => to_file(down, version, &meta, download).await?,
+        Target::File(download) => to_file(down, &what, download).await?,
         Target::Planned(planned) => {
             let download = blocking(move || planned.begin()).await??;
-            to_file(down, version, &meta, download).await?;
+            to_file(down, &what, download).await?;
         }
-        Target::Writer(writer) => to_writer(down, version, &meta, writer).await?,
+        Target::Writer(writer) => to_writer(down, &what, writer).await?,
     }
-    Ok(GetDone { shown, version, bytes: meta.size })
+    Ok(GetDone { shown, version, bytes: what.meta.size })
 }
 
 /// Gives a finished file its mode, time and name. Blocking.
@@ -36,17 +47,12 @@ pub(super) fn finish(down: &Down, download: Download, meta: &VersionMeta) -> Res
     Ok(download.finish(meta.mode, meta.mtime, down.options.durability)?)
 }
 
-async fn to_file(
-    down: &Arc<Down>,
-    version: VersionId,
-    meta: &VersionMeta,
-    download: Download,
-) -> Result<(), DownError> {
-    let size = meta.size;
+async fn to_file(down: &Arc<Down>, what: &What, download: Download) -> Result<(), DownError> {
+    let size = what.meta.size;
     let opened = blocking(move || download.reserve(size).and_then(|()| Ok((download.in_order()?, download))));
     let (mut writer, download) = opened.await??;
     let failed = |error, download: &Download| LocalError::io("write", download.destination())(error);
-    let mut runs = ordered(down, version, meta);
+    let mut runs = ordered(down, what);
     while let Some(next) = runs.recv().await {
         let (fetched, permit) = next?;
         let verified = fetched.await.map_err(|panic| DownError::Bug(panic.to_string()))??;
@@ -57,7 +63,7 @@ async fn to_file(
         drop(permit);
         down.options.progress.read(len);
     }
-    let (down, meta) = (Arc::clone(down), meta.clone());
+    let (down, meta) = (Arc::clone(down), what.meta.clone());
     let finished = blocking(move || {
         writer.finish().map_err(|error| failed(error, &download))?;
         finish(&down, download, &meta)
@@ -65,13 +71,8 @@ async fn to_file(
     finished.await?
 }
 
-async fn to_writer(
-    down: &Arc<Down>,
-    version: VersionId,
-    meta: &VersionMeta,
-    mut writer: Box<dyn Write + Send>,
-) -> Result<(), DownError> {
-    let mut runs = ordered(down, version, meta);
+async fn to_writer(down: &Arc<Down>, what: &What, mut writer: Box<dyn Write + Send>) -> Result<(), DownError> {
+    let mut runs = ordered(down, what);
     while let Some(next) = runs.recv().await {
         let (fetched, permit) = next?;
         let verified = fetched.await.map_err(|panic| DownError::Bug(panic.to_string()))??;
@@ -104,11 +105,11 @@ impl Drop for Fetched {
 type Ordered = Result<(Fetched, OwnedSemaphorePermit), DownError>;
 
 /// The runs of a version in order, fetched ahead.
-fn ordered(down: &Arc<Down>, version: VersionId, meta: &VersionMeta) -> mpsc::Receiver<Ordered> {
+fn ordered(down: &Arc<Down>, what: &What) -> mpsc::Receiver<Ordered> {
     let (queue, runs) = mpsc::channel(RUNS_IN_FLIGHT);
-    let (down, meta) = (Arc::clone(down), meta.clone());
+    let (down, What { version, meta, manifest }) = (Arc::clone(down), what.clone());
     tokio::spawn(async move {
-        let mut walk = Walk::new(&down, version, &meta);
+        let mut walk = Walk::new(&down, version, &meta).with(manifest);
         loop {
             let next = tokio::select! {
                 next = start_next(&down, &mut walk) => next,
@@ -150,15 +151,14 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 /// As [`get_files`](super::get_files), of one file.
 pub async fn read_range(
     session: &Session,
-    version: VersionId,
-    meta: &VersionMeta,
+    file: &FileVersion,
     from: u64,
     len: u64,
     options: &GetOptions,
 ) -> Result<Bytes, DownError> {
     let down = Down::new(session, options);
-    let until = from.saturating_add(len).min(meta.size);
-    let mut walk = Walk::new(&down, version, meta);
+    let until = from.saturating_add(len).min(file.meta.size);
+    let mut walk = Walk::new(&down, file.version, &file.meta).with(file.manifest.clone());
     let mut bytes = bytes::BytesMut::new();
     while let Some(run) = walk.next().await? {
         let begins = run.located.offset;

@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use common::id::{ChunkId, VersionId};
-use common::proto::directory::{ManifestWant, ReadManifests};
-use common::proto::parts::Placement;
+use common::proto::directory::{ManifestWant, Manifests, ReadManifests};
+use common::proto::parts::{PlacedChunk, Placement};
 
 use super::{Down, DownError};
 use crate::manifest::{Located, Page, PageId, Reader};
@@ -31,16 +31,21 @@ pub(super) struct FirstPages {
 pub(super) async fn first_pages(down: &Down, versions: &[VersionId]) -> Result<FirstPages, DownError> {
     let wants: Vec<_> = versions.iter().map(|version| ManifestWant { version: *version, from: 0 }).collect();
     let Ok(wants) = wants.try_into() else { return Err(DownError::Bug("too many versions asked".to_owned())) };
-    let answer = down.session.call_directory(&ReadManifests { wants }).await?;
-    let pages = answer.pages.into_iter().filter(|page| page.page == 0);
-    Ok(FirstPages {
-        pages: pages.map(|page| (page.version, page.sealed.into_inner())).collect(),
-        missing: answer.missing.into_inner(),
-        placements: placements(answer.placements),
-    })
+    Ok(down.session.call_directory(&ReadManifests { wants }).await?.into())
 }
 
-fn placements(placed: impl IntoIterator<Item = common::proto::parts::PlacedChunk>) -> Placements {
+impl From<Manifests> for FirstPages {
+    fn from(answer: Manifests) -> Self {
+        let pages = answer.pages.into_iter().filter(|page| page.page == 0);
+        Self {
+            pages: pages.map(|page| (page.version, page.sealed.into_inner())).collect(),
+            missing: answer.missing.into_inner(),
+            placements: placements(answer.placements.into_inner()),
+        }
+    }
+}
+
+fn placements(placed: Vec<PlacedChunk>) -> Placements {
     placed.into_iter().map(|placed| (placed.chunk, Arc::new(placed.placement))).collect()
 }
 
@@ -51,11 +56,18 @@ pub(super) struct Walk<'a> {
     meta: &'a VersionMeta,
     reader: Option<Reader>,
     ready: VecDeque<Run>,
+    /// As much of the manifest as is there already.
+    ahead: Option<Arc<Manifests>>,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(down: &'a Down, version: VersionId, meta: &'a VersionMeta) -> Self {
-        Self { down, version, meta, reader: Some(Reader::new(meta.totals())), ready: VecDeque::new() }
+        Self { down, version, meta, reader: Some(Reader::new(meta.totals())), ready: VecDeque::new(), ahead: None }
+    }
+
+    /// Begins with these pages, as far as they are this version's.
+    pub(super) fn with(self, ahead: Option<Arc<Manifests>>) -> Self {
+        Self { ahead, ..self }
     }
 
     /// The next run in the order of the file; `None` once the whole manifest was seen and adds up.
@@ -76,17 +88,27 @@ impl<'a> Walk<'a> {
     }
 
     async fn read(&mut self, from: u32) -> Result<(), DownError> {
+        if let Some(ahead) = self.ahead.take()
+            && self.accept_all(Arc::unwrap_or_clone(ahead))?
+        {
+            return Ok(());
+        }
         let wants = vec![ManifestWant { version: self.version, from }];
         let Ok(wants) = wants.try_into() else { return Err(DownError::Bug("one version is too many".to_owned())) };
         let answer = self.down.session.call_directory(&ReadManifests { wants }).await?;
-        let placements = placements(answer.placements);
+        if self.accept_all(answer)? { Ok(()) } else { Err(DownError::Gone { version: self.version }) }
+    }
+
+    /// Takes an answer's pages of this version; whether there were any.
+    fn accept_all(&mut self, answer: Manifests) -> Result<bool, DownError> {
+        let placements = placements(answer.placements.into_inner());
         let mut came = false;
         let version = self.version;
         for page in answer.pages.into_iter().filter(|page| page.version == version) {
             came = true;
             self.accept(page.page, &page.sealed, &placements)?;
         }
-        if came { Ok(()) } else { Err(DownError::Gone { version: self.version }) }
+        Ok(came)
     }
 
     /// The run of a file that has just one; the manifest adds up then.

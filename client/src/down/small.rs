@@ -37,19 +37,35 @@ pub(super) fn is_small(job: &GetJob) -> bool {
 
 /// Fetches a group of small files.
 pub(super) async fn get(down: &Arc<Down>, jobs: Vec<GetJob>) -> Result<(), DownError> {
-    let (empty, mut full): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.meta.pages == 0);
+    let (empty, full): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.meta.pages == 0);
     finish_empty(down, empty).await?;
+    let (mut wanted, mut full) = begin_with_what_is_there(down, full)?;
     let mut asking: JoinSet<Result<Vec<Wanted>, DownError>> = JoinSet::new();
     while !full.is_empty() {
         let part = full.drain(..full.len().min(VERSIONS_AT_ONCE)).collect();
         let down = Arc::clone(down);
         asking.spawn(async move { locate(&down, part).await });
     }
-    let mut wanted = Vec::new();
     while let Some(located) = asking.join_next().await {
         wanted.append(&mut located.map_err(|panic| DownError::Bug(panic.to_string()))??);
     }
     fetch_all(down, wanted).await
+}
+
+/// Locates the files whose page came with their look-up; hands back the others.
+fn begin_with_what_is_there(down: &Down, jobs: Vec<GetJob>) -> Result<(Vec<Wanted>, Vec<GetJob>), DownError> {
+    let (mut wanted, mut later) = (Vec::new(), Vec::with_capacity(jobs.len()));
+    for mut job in jobs {
+        let Some(manifest) = job.manifest.take() else {
+            later.push(job);
+            continue;
+        };
+        let mut first = Arc::unwrap_or_clone(manifest).into();
+        let (mut located, mut left) = open_pages(down, vec![job], &mut first)?;
+        wanted.append(&mut located);
+        later.append(&mut left);
+    }
+    Ok((wanted, later))
 }
 
 /// Finds out where the only run of each of these files is.

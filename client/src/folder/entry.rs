@@ -1,7 +1,9 @@
 //! Entry: one name in a folder, opened.
 
+use std::sync::Arc;
+
 use common::id::{NameToken, NodeId, VersionId};
-use common::proto::directory::Expect;
+use common::proto::directory::{Expect, Manifests};
 use common::proto::parts::EntryView;
 use common::redundancy::Redundancy;
 use common::time::Timestamp;
@@ -38,6 +40,8 @@ pub struct FileVersion {
     pub sealed_bytes: u64,
     pub redundancy: Redundancy,
     pub committed: Timestamp,
+    /// As much of the manifest as came with the look-up, sealed as it is.
+    pub manifest: Option<Arc<Manifests>>,
 }
 
 impl Entry {
@@ -65,6 +69,7 @@ impl Entry {
                     sealed_bytes: version.sealed_bytes,
                     redundancy: version.redundancy,
                     committed: version.committed,
+                    manifest: None,
                 }))
             }
             (Some(_), Some(_)) => return Err(FolderError::Misbehaved { what: "a folder has a version" }),

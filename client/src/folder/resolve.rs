@@ -1,11 +1,13 @@
 //! Resolve: from a path to the entries on its way, in one request.
 
+use std::sync::Arc;
+
 use common::bounded::BoundedVec;
 use common::id::NodeId;
 use common::proto::directory::LookUp;
 
 use super::destination::Stands;
-use super::{Entry, FolderError};
+use super::{Entry, FolderError, What};
 use crate::names::RemotePath;
 use crate::session::Session;
 
@@ -22,6 +24,18 @@ pub struct Resolved {
 /// # Errors
 /// When the directory cannot be asked, or what it says does not belong there. A missing name is no error here.
 pub async fn resolve(session: &Session, path: &RemotePath) -> Result<Resolved, FolderError> {
+    look_up(session, path, false).await
+}
+
+/// The same for who is going to read what is there: where it is a file its manifest comes along, and saves a request.
+///
+/// # Errors
+/// As [`resolve`].
+pub async fn resolve_to_read(session: &Session, path: &RemotePath) -> Result<Resolved, FolderError> {
+    look_up(session, path, true).await
+}
+
+async fn look_up(session: &Session, path: &RemotePath, manifest: bool) -> Result<Resolved, FolderError> {
     let root = session.root();
     let mut resolved = Resolved { root, path: path.clone(), entries: Vec::new() };
     if path.is_root() {
@@ -30,7 +44,7 @@ pub async fn resolve(session: &Session, path: &RemotePath) -> Result<Resolved, F
     let tokens: Vec<_> = path.names().iter().map(|name| name.token(session.keys())).collect();
     let too_deep = |_| FolderError::Misbehaved { what: "a path of too many parts" };
     let asked = BoundedVec::try_from(tokens.clone()).map_err(too_deep)?;
-    let found = session.call_directory(&LookUp { start: root, path: asked }).await?;
+    let found = session.call_directory(&LookUp { start: root, path: asked, manifest }).await?;
     if found.entries.len() > tokens.len() {
         return Err(FolderError::Misbehaved { what: "more entries than names were asked for" });
     }
@@ -45,6 +59,11 @@ pub async fn resolve(session: &Session, path: &RemotePath) -> Result<Resolved, F
         let entry = Entry::open(session, view)?;
         folder = entry.node;
         resolved.entries.push(entry);
+    }
+    if let Some(What::File(file)) = resolved.entries.last_mut().map(|entry| &mut entry.what)
+        && !found.manifest.pages.is_empty()
+    {
+        file.manifest = Some(Arc::new(found.manifest));
     }
     Ok(resolved)
 }

@@ -173,12 +173,17 @@ pub struct PeerStatus {
 pub struct LookUp {
     pub start: NodeId,
     pub path: BoundedVec<NameToken, { limits::PATH_DEPTH }>,
+    /// Who is going to read the file at the end wants its manifest in the same answer.
+    pub manifest: bool,
 }
 
 /// The entries found on the way; fewer than asked for when a name is missing or a file stands in the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     pub entries: BoundedVec<EntryView, { limits::PATH_DEPTH }>,
+    /// Where it was asked for and the whole path leads to a file: the pages of its current version from the first on, as far as the
+    /// answer has room. Nothing otherwise.
+    pub manifest: Manifests,
 }
 
 /// One page of a folder's entries, in the order of their tokens.
@@ -270,7 +275,7 @@ pub struct ManifestWant {
 
 /// Pages in the order in which they were wanted. It stops when the answer is full, after at least one page: the caller asks again
 /// for what is missing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifests {
     pub pages: BoundedVec<PageView, { limits::READ_MANIFESTS }>,
     /// Each chunk of these pages once.

@@ -55,7 +55,7 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::GetMap(GetMap { have: 0 }), everybody),
         (R::Renew(Renew { request: Der::default() }), [false, true, true, false]),
         (R::GetStatus(GetStatus {}), [false, false, true, true]),
-        (R::LookUp(LookUp { start: NODE, path: BoundedVec::empty() }), client),
+        (R::LookUp(LookUp { start: NODE, path: BoundedVec::empty(), manifest: false }), client),
         (R::List(List { folder: NODE, after: None }), client),
         (R::MakeFolders(MakeFolders { request: REQUEST, folders: BoundedVec::empty() }), client),
         (R::Rename(rename), client),

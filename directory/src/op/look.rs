@@ -35,9 +35,21 @@ impl Operation for LookUp {
             }
             folder = node;
         }
+        let mut filling = Filling::default();
+        if self.manifest && entries.len() == self.path.len() {
+            filling.bytes = entries.iter().map(entry_bytes).sum();
+            if let Some(version) = entries.last().and_then(|file| file.version.as_ref()) {
+                filling.version(txn, account, version.version, 0..version.pages).await?;
+            }
+        }
         let entries = entries.try_into().map_err(|_| Refusal::TooLarge(What::Entry))?;
-        Ok(Found { entries })
+        Ok(Found { entries, manifest: filling.answer(Vec::new())? })
     }
+}
+
+/// What an entry takes in an answer, at most.
+fn entry_bytes(view: &EntryView) -> usize {
+    view.sealed.len() + view.version.as_ref().map_or(0, |version| version.meta.len()) + 128
 }
 
 /// An entry with what it leads to.
@@ -100,7 +112,7 @@ impl Operation for List {
                 Err(Stop::Torn) => continue, // taken away while we read: it is not there any more
                 view => view?,
             };
-            bytes += view.sealed.len() + view.version.as_ref().map_or(0, |version| version.meta.len()) + 128;
+            bytes += entry_bytes(&view);
             if bytes > ANSWER_BYTES && !entries.is_empty() {
                 more = true;
                 break;
@@ -166,15 +178,19 @@ impl Operation for ReadManifests {
                 break;
             }
         }
-        Ok(Manifests {
-            pages: filling.pages.try_into().map_err(|_| Refusal::TooLarge(What::Page))?,
-            placements: filling.placements.try_into().map_err(|_| Refusal::TooLarge(What::Chunk))?,
-            missing: missing.try_into().map_err(|_| Refusal::TooLarge(What::Version))?,
-        })
+        filling.answer(missing)
     }
 }
 
 impl Filling {
+    fn answer(self, missing: Vec<VersionId>) -> Result<Manifests, Stop> {
+        Ok(Manifests {
+            pages: self.pages.try_into().map_err(|_| Refusal::TooLarge(What::Page))?,
+            placements: self.placements.try_into().map_err(|_| Refusal::TooLarge(What::Chunk))?,
+            missing: missing.try_into().map_err(|_| Refusal::TooLarge(What::Version))?,
+        })
+    }
+
     /// Takes pages of a version as far as there is room; whether that was all of them.
     async fn version(
         &mut self,

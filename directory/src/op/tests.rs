@@ -189,7 +189,7 @@ impl World {
 
     pub(crate) async fn look(&self, who: OfAccount, start: NodeId, path: &[u8]) -> Vec<EntryView> {
         let path: Vec<_> = path.iter().map(|name| token(*name)).collect();
-        let request = LookUp { start, path: path.try_into().unwrap() };
+        let request = LookUp { start, path: path.try_into().unwrap(), manifest: false };
         self.run(&request, who).await.unwrap().entries.into_inner()
     }
 

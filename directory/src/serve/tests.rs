@@ -170,7 +170,7 @@ async fn members_join_and_what_is_published_survives_a_restart() {
     let newer = welcome.map.verify(&public).unwrap();
     assert!(newer.newer_than(&map) && newer.epoch > map.epoch && newer.peers.len() == 1);
     let path: BoundedVec<_, 128> = vec![NameToken([1; 16])].try_into().unwrap();
-    assert_eq!(ask(&other, LookUp { start: root, path }).await.unwrap().entries.len(), 1);
+    assert_eq!(ask(&other, LookUp { start: root, path, manifest: false }).await.unwrap().entries.len(), 1);
     let refused = join(&running.ticket(TicketRole::Client).await, Some([8; 32])).await;
     assert!(matches!(refused, Err(Refusal::OtherKey)));
     running.end().await;

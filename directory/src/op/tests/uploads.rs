@@ -48,6 +48,25 @@ async fn what_was_published_is_found_with_its_manifest_and_placements() {
     assert_eq!(pages, [(version(101), 0), (version(100), 1)]);
     assert_eq!((read.placements.len(), read.missing.to_vec()), (1, vec![version(77)]));
     assert_eq!(read.placements[0].placement.shards.to_vec(), three(1));
+
+    // Who is about to read has it all with the look-up; what leads to no file, or not all the way, comes without.
+    for (names, manifest, pages) in [
+        (vec![1], true, vec![(version(101), 0)]),
+        (vec![2], true, vec![(version(100), 0), (version(100), 1)]),
+        (vec![2], false, vec![]),
+        (vec![2, 1], true, vec![]),
+        (vec![7], true, vec![]),
+        (vec![], true, vec![]),
+    ] {
+        let path: Vec<_> = names.iter().map(|name| token(*name)).collect();
+        let request = LookUp { start: node(1), path: path.try_into().unwrap(), manifest };
+        let found = world.run(&request, a).await.unwrap().manifest;
+        let came: Vec<_> = found.pages.iter().map(|page| (page.version, page.page)).collect();
+        assert_eq!(came, pages, "{names:?} {manifest}");
+        let placed: Vec<_> = found.placements.iter().map(|placed| placed.placement.shards.to_vec()).collect();
+        assert_eq!(placed, if pages.is_empty() { vec![] } else { vec![three(1)] });
+        assert!(found.missing.is_empty());
+    }
 }
 
 #[tokio::test]
