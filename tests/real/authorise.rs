@@ -16,7 +16,9 @@ use common::identity::{
 use common::proto::Request;
 use common::proto::directory::*;
 use common::proto::parts::PlacedChunk;
-use common::proto::peer::{ChainOutcome, DropShards, GetShard, Onward, PutChain, PutShard, Stored};
+use common::proto::peer::{
+    ChainOutcome, CondemnShards, Digest, DropShards, GetShard, ListShards, Onward, PutChain, PutShard, Stored,
+};
 use common::proto::refusal::{GrantFault, Refusal, What};
 use common::redundancy::Redundancy;
 use common::signed::Signed;
@@ -158,8 +160,27 @@ fn each_role_may_ask_only_what_is_its_own() {
         assert_eq!(device.refused(directory, named, &ticket).await, Refusal::WrongRole);
         assert_eq!(device.refused(directory, named, &revoke).await, Refusal::WrongRole);
         assert_eq!(device.refused(directory, named, &heartbeat()).await, Refusal::WrongRole);
-        let drop = DropShards { generation: 99, account: home.device.account, shards: BoundedVec::empty() };
+        let drop = DropShards { generation: 99, shards: BoundedVec::empty() };
         assert_eq!(device.refused(&places.peer.0, &places.peer.1, &drop).await, Refusal::WrongRole);
+
+        let condemn = CondemnShards { generation: 99, shards: BoundedVec::empty() };
+        let list = ListShards { part: 0, after: None };
+        let request = RequestId::random();
+        let (drain, remove) = (
+            DrainPeer { request, peer: PeerId([1; 16]), drain: true },
+            RemovePeer { request, peer: PeerId([1; 16]), lost: true },
+        );
+        let (reconcile, check) = (Reconcile { dry_run: false }, CheckStore { repair: true, deep: true });
+        for asker in [&device, &Asker::peer(&cluster, 0)] {
+            let (peer, name) = (&places.peer.0, &places.peer.1);
+            assert_eq!(asker.refused(peer, name, &condemn).await, Refusal::WrongRole);
+            assert_eq!(asker.refused(peer, name, &Digest {}).await, Refusal::WrongRole);
+            assert_eq!(asker.refused(peer, name, &list).await, Refusal::WrongRole);
+            assert_eq!(asker.refused(directory, named, &drain).await, Refusal::WrongRole);
+            assert_eq!(asker.refused(directory, named, &remove).await, Refusal::WrongRole);
+            assert_eq!(asker.refused(directory, named, &reconcile).await, Refusal::WrongRole);
+            assert_eq!(asker.refused(directory, named, &check).await, Refusal::WrongRole);
+        }
 
         let peer = Asker::peer(&cluster, 0);
         let root = home.device.root;
@@ -188,7 +209,11 @@ fn heartbeat() -> Heartbeat {
         free: 1,
         shards: 0,
         writable: true,
-        generation: 0,
+        trash: 0,
+        quarantined: 0,
+        scrub_since: None,
+        scrubbed: None,
+        seen: common::history::HistoryPoint::NONE,
         map: 0,
         leaving: false,
     }

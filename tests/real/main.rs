@@ -19,6 +19,7 @@ mod fanout;
 mod full_disk;
 mod network;
 mod power_cut;
+mod repair;
 mod round_trip;
 mod secrecy;
 mod slow_peer;

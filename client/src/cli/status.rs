@@ -140,7 +140,18 @@ mod tests {
             used: 3 << 20,
             free: 99 << 30,
             shards: 12,
+            trash: 0,
+            quarantined: 0,
             last_seen: Some(Timestamp(1_000)),
+            draining: false,
+            registered: None,
+            compared: None,
+            missing: 0,
+            unknown: 0,
+            audited: None,
+            audits: 0,
+            audits_failed: 0,
+            scrubbed: None,
         };
         ClusterStatus {
             cluster: ClusterId([7; 16]),
@@ -156,6 +167,7 @@ mod tests {
             pending: 0,
             accounts: 1,
             devices: 1,
+            upkeep: None,
         }
     }
 

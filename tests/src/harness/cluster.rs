@@ -200,6 +200,14 @@ impl Cluster {
         Ok(command)
     }
 
+    /// `shoal-directory ARGUMENTS`: a command beside the serving directory that says itself where its data is.
+    ///
+    /// # Errors
+    /// When the programs can't be built.
+    pub fn directory_program<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Command> {
+        self.program("shoal-directory", false, arguments)
+    }
+
     /// A ticket's line.
     ///
     /// # Errors
