@@ -3,7 +3,7 @@
 //! | who | asks of the other side | shows |
 //! |---|---|---|
 //! | peer, serving | a certificate of the cluster's authority | its own |
-//! | directory, serving | the same, or none: then the transport lets it enrol and nothing else | its own; to joiners the authority's too |
+//! | directory, serving | the same, or none: then the transport lets it enrol and nothing else | its own and the authority's |
 //! | anybody, dialling | a certificate of the authority with exactly the name dialled | its own |
 //! | a joiner with a ticket | an authority with the ticket's fingerprint, and a certificate of it with the directory's name | nothing |
 //!
@@ -62,8 +62,6 @@ pub struct Credentials(Arc<RwLock<Held>>);
 #[derive(Clone)]
 struct Held {
     shown: Arc<CertifiedKey>,
-    /// The own certificate alone: all that whoever knows the authority needs.
-    alone: Arc<CertifiedKey>,
     identity: Identity,
     until: Timestamp,
 }
@@ -82,8 +80,7 @@ impl Credentials {
         let identity = Identity::from_certificate(own)?;
         let (_, until) = role::validity(own)?;
         let shown = CertifiedKey::from_der(chain, key.to_der(), &provider()).map_err(TrustError::Credentials)?;
-        let alone = CertifiedKey::new(shown.cert.iter().take(1).cloned().collect(), Arc::clone(&shown.key));
-        Ok(Held { shown: Arc::new(shown), alone: Arc::new(alone), identity, until })
+        Ok(Held { shown: Arc::new(shown), identity, until })
     }
 
     /// Shows this from the next handshake on.
@@ -120,10 +117,8 @@ impl fmt::Debug for Credentials {
 }
 
 impl ResolvesServerCert for Credentials {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let joins = hello.alpn().is_some_and(|mut protocols| protocols.any(|protocol| protocol == ALPN_ENROLL));
-        let held = self.held();
-        Some(if joins { held.shown } else { held.alone })
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.held().shown)
     }
 }
 
