@@ -21,7 +21,7 @@ use crate::transfer::{PutDone, PutJob, Source};
 /// Files that are read, packed and published together.
 const GROUP_FILES: usize = 512;
 /// Groups under way: one is read and sealed while others are sent and published.
-const GROUPS_AT_ONCE: usize = 4;
+const GROUPS_AT_ONCE: usize = 8;
 /// How long a group waits for more files while the walk finds them.
 const GROUP_PATIENCE: Duration = Duration::from_millis(20);
 

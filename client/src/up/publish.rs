@@ -7,12 +7,15 @@ use common::limits::{ANSWER_BYTES, PUBLISH_FILES};
 use common::proto::directory::{Expect, FilePublished, InlinePage, NewFile, Publish};
 use common::proto::parts::NodeKind;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::{Up, UpError};
 use crate::meta::{Entry, EntryPlace, VersionMeta, VersionPlace};
 use crate::transfer::PutJob;
 
+/// Requests under way: the directory decides on one while it commits the other. The second one starts only when it is full, so that
+/// a trickle of files still shares requests.
+const PUBLISHING: usize = 2;
 /// How often a path that others keep changing is tried.
 const TRIES: u32 = 8;
 
@@ -99,31 +102,64 @@ fn weight(file: &NewFile) -> usize {
     256 + file.sealed.len() + file.meta.len() + inline
 }
 
-/// Takes what has come, up to a request's worth, while the last request was under way.
-async fn publish_all(up: Arc<Up>, upload: VersionId, mut queue: mpsc::Receiver<(NewFile, Reply)>) {
-    while let Some((file, reply)) = queue.recv().await {
-        let mut bytes = weight(&file);
-        let (mut files, mut replies) = (vec![file], vec![reply]);
-        while files.len() < PUBLISH_FILES && bytes < ANSWER_BYTES {
-            let Ok((file, reply)) = queue.try_recv() else { break };
-            bytes += weight(&file);
-            files.push(file);
-            replies.push(reply);
+/// A request's worth of files.
+#[derive(Default)]
+struct Batch {
+    files: Vec<NewFile>,
+    replies: Vec<Reply>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.files.len() >= PUBLISH_FILES || self.bytes >= ANSWER_BYTES
+    }
+
+    fn push(&mut self, (file, reply): (NewFile, Reply)) {
+        self.bytes += weight(&file);
+        self.files.push(file);
+        self.replies.push(reply);
+    }
+
+    /// Takes what is waiting.
+    fn fill(&mut self, queue: &mut mpsc::Receiver<(NewFile, Reply)>) {
+        while !self.is_full() {
+            let Ok(next) = queue.try_recv() else { break };
+            self.push(next);
         }
-        let Ok(files) = files.try_into() else { return };
+    }
+
+    async fn publish(self, up: Arc<Up>, upload: VersionId) {
+        let Ok(files) = self.files.try_into() else { return };
         let publish = Publish { request: RequestId::random(), upload, files, done: false };
         match up.session.call_directory(&publish).await {
             Ok(published) => {
-                for (reply, result) in replies.into_iter().zip(published.results) {
+                for (reply, result) in self.replies.into_iter().zip(published.results) {
                     reply.send(Ok(result)).ok();
                 }
             }
             Err(error) => {
                 let error = UpError::from(error);
-                for reply in replies {
+                for reply in self.replies {
                     reply.send(Err(error.clone())).ok();
                 }
             }
         }
     }
+}
+
+/// Publishes what comes, up to a request's worth at once.
+async fn publish_all(up: Arc<Up>, upload: VersionId, mut queue: mpsc::Receiver<(NewFile, Reply)>) {
+    let mut publishing = JoinSet::new();
+    while let Some(first) = queue.recv().await {
+        let mut batch = Batch::default();
+        batch.push(first);
+        batch.fill(&mut queue);
+        while publishing.len() >= PUBLISHING || (!batch.is_full() && !publishing.is_empty()) {
+            publishing.join_next().await; // who published answers for itself
+            batch.fill(&mut queue);
+        }
+        publishing.spawn(batch.publish(Arc::clone(&up), upload));
+    }
+    while publishing.join_next().await.is_some() {}
 }
