@@ -126,8 +126,8 @@ pub struct Published {
 struct State {
     peers: BTreeMap<PeerId, Member>,
     revoked: BTreeSet<[u8; 16]>,
-    /// By the id of whoever is at the other end, then by the connection's number.
-    connections: HashMap<[u8; 16], HashMap<usize, Connection>>,
+    /// By the id of whoever is at the other end, the newest last.
+    connections: HashMap<[u8; 16], Vec<Connection>>,
     published: Published,
 }
 
@@ -229,7 +229,7 @@ impl Members {
         }
         let connections = state.connections.remove(&id);
         drop(state);
-        connections.into_iter().flatten().for_each(|(_, connection)| connection.close());
+        connections.into_iter().flatten().for_each(|connection| connection.close());
         self.tick(now);
     }
 
@@ -309,14 +309,14 @@ impl Members {
         if state.revoked.contains(&id) {
             return Err(Refusal::Revoked);
         }
-        state.connections.entry(id).or_default().insert(connection.number(), connection.clone());
+        state.connections.entry(id).or_default().push(connection.clone());
         Ok(())
     }
 
     pub fn disconnected(&self, id: [u8; 16], connection: &Connection) {
         let mut state = self.state();
         if let Some(connections) = state.connections.get_mut(&id) {
-            connections.remove(&connection.number());
+            connections.retain(|other| other.number() != connection.number());
             if connections.is_empty() {
                 state.connections.remove(&id);
             }
@@ -327,7 +327,7 @@ impl Members {
     #[must_use]
     pub fn connection(&self, peer: PeerId) -> Option<Connection> {
         let state = self.state();
-        state.connections.get(&peer.0)?.values().find(|connection| connection.is_open()).cloned()
+        state.connections.get(&peer.0)?.iter().rev().find(|connection| connection.is_open()).cloned()
     }
 
     /// Whether a device has a connection.

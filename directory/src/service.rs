@@ -242,6 +242,7 @@ impl Service {
         *self.start.lock().unwrap_or_else(PoisonError::into_inner) = start;
         self.members.raise_generation(next.generation, self.now());
         self.work.fenced.store(false, AtomicOrdering::Relaxed);
+        self.members.roster().peers().iter().for_each(|entry| self.work.ask_to_compare(entry.peer));
         tracing::warn!(generation = next.generation, "this store's history was accepted");
         Ok(())
     }

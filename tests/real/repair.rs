@@ -41,6 +41,11 @@ fn is_whole(status: &Value) -> bool {
     status["degraded"] == 0 && status["upkeep"]["verified"] == true
 }
 
+/// The same, when every chunk has exactly so many shards and all peers have said so.
+fn has_each(status: &Value, shards: u64) -> bool {
+    is_whole(status) && sum(status, "shards") == shards * status["chunks"].as_u64().unwrap()
+}
+
 fn wait_for(cluster: &Cluster, what: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     let waited = eventually(what, SOON, || {
@@ -107,15 +112,13 @@ fn a_peer_that_comes_back_is_taken_back_and_what_is_too_many_goes() {
     let source = work.join("source");
     content::make_file(&source, 3, 24 << 20).unwrap();
     shoal(&cluster, 0, &["put", text(&source), "/file"]);
-    let before = wait_for(&cluster, "all is verified", is_whole);
-    let chunks = before["chunks"].as_u64().unwrap();
-    assert_eq!(sum(&before, "shards"), 3 * chunks);
+    wait_for(&cluster, "all is verified", |status| has_each(status, 3));
     cluster.kill_peer(0).unwrap();
     wait_for(&cluster, "the peer is dead", |status| status["degraded"].as_u64() > Some(0));
     wait_for(&cluster, "all is made anew", is_whole);
     cluster.serve_peer(0).unwrap();
     let after = wait_for(&cluster, "there are three of each again", |status| {
-        is_whole(status) && sum(status, "shards") == 3 * chunks && status["upkeep"]["dropped"].as_u64() > Some(0)
+        has_each(status, 3) && status["upkeep"]["dropped"].as_u64() > Some(0)
     });
     assert!(sum(&after, "trash") > 0, "what was dropped is kept for a while: {after}");
     same(&cluster, &work, &source, "/file");
@@ -169,7 +172,7 @@ fn an_upload_that_was_given_up_leaves_nothing_behind() {
     let (mut cluster, work) = repairing(3, "1s");
     let kept = file(&work, "kept", 6, 9_000_000);
     shoal(&cluster, 0, &["put", text(&kept), "/kept"]);
-    let before = wait_for(&cluster, "all is verified", is_whole);
+    let before = wait_for(&cluster, "all is verified", |status| has_each(status, 3));
     let source = work.join("source");
     content::make_file(&source, 7, 400 << 20).unwrap();
     let mut command = cluster.shoal_command("device", ["put", text(&source), "/file"]).unwrap();
@@ -242,7 +245,7 @@ fn a_directory_restored_from_an_old_copy_deletes_nothing_until_that_is_accepted(
     cluster.serve_directory().unwrap();
     cluster.wait_online(3).unwrap();
     shoal(&cluster, 0, &["put", text(&new), "/new"]);
-    let before = wait_for(&cluster, "all is verified", is_whole);
+    let before = wait_for(&cluster, "all is verified", |status| has_each(status, 3));
     cluster.directory.as_mut().unwrap().kill().unwrap();
     fs::remove_dir_all(&data).unwrap();
     fs::rename(&copy, &data).unwrap();

@@ -22,6 +22,7 @@ use common::proto::parts::ShardAt;
 use common::proto::peer::{Condition, Digest, ListShards, ShardName, ShardView};
 use common::telemetry;
 use common::transport::{CallError, Connection, call};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::orphans::{self, Dying};
@@ -51,6 +52,9 @@ pub enum CompareError {
     Refused(#[from] Refusal),
 }
 
+/// Peers that are compared at once.
+const PEERS_AT_ONCE: usize = 8;
+
 /// What one comparison found.
 #[derive(Debug, Default)]
 pub struct Compared {
@@ -71,53 +75,82 @@ struct Turn {
     took: Duration,
     quarantined: u64,
     asked: bool,
+    under_way: bool,
+}
+
+struct Comparing {
+    service: Arc<Service>,
+    turns: HashMap<PeerId, Turn>,
+    /// A peer that does not answer holds up no other.
+    jobs: JoinSet<(PeerId, Instant, Result<Compared, CompareError>)>,
+    dying: Vec<Dying>,
 }
 
 /// Compares until dropped.
 pub async fn run(service: Arc<Service>) {
     let mut round = interval(service.work.settings.round);
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut turns: HashMap<PeerId, Turn> = HashMap::new();
-    let mut dying: Vec<Dying> = Vec::new();
+    let mut comparing = Comparing { service, turns: HashMap::new(), jobs: JoinSet::new(), dying: Vec::new() };
     loop {
-        round.tick().await;
-        for batch in std::mem::take(&mut dying) {
-            match orphans::drop_if_nobodys(&service, batch).await {
-                Ok(waiting) => dying.extend(waiting),
+        tokio::select! {
+            _ = round.tick() => comparing.round().await,
+            Some(done) = comparing.jobs.join_next(), if !comparing.jobs.is_empty() => {
+                // One that panicked is a bug of this program; its peer is compared again after a restart.
+                if let Ok((peer, begun, compared)) = done {
+                    comparing.ended(peer, begun, compared).await;
+                }
+            }
+        }
+    }
+}
+
+impl Comparing {
+    async fn round(&mut self) {
+        for batch in std::mem::take(&mut self.dying) {
+            let peer = batch.peer;
+            match orphans::drop_if_nobodys(&self.service, batch).await {
+                Ok(Some(waiting)) => self.dying.push(waiting),
+                // There may be more than one order has named.
+                Ok(None) => self.service.work.ask_to_compare(peer),
                 Err(error) => tracing::warn!(error = telemetry::chain(&error), "unknown shards stay for now"),
             }
         }
-        for peer in service.work.take_due() {
-            turns.entry(peer).or_default().asked = true;
+        for peer in self.service.work.take_due() {
+            self.turns.entry(peer).or_default().asked = true;
         }
-        for (peer, state, quarantined) in service.members.heard_states() {
+        for (peer, state, quarantined) in self.service.members.heard_states() {
             if state != PeerState::Online {
-                service.work.note(peer, |finding| finding.verified = false);
+                self.service.work.note(peer, |finding| finding.verified = false);
                 continue;
             }
-            let turn = turns.entry(peer).or_default();
-            if !is_due(&service, peer, turn, quarantined) {
+            let turn = self.turns.entry(peer).or_default();
+            if turn.under_way || self.jobs.len() >= PEERS_AT_ONCE || !is_due(&self.service, peer, turn, quarantined) {
                 continue;
             }
-            let begun = Instant::now();
-            let compared = compare(&service, peer, false).await;
-            *turn = Turn { ended: Some(Instant::now()), took: begun.elapsed(), quarantined, asked: false };
-            match compared {
-                Ok(compared) => {
-                    let settled = dying.iter().all(|batch| batch.peer != peer);
-                    let orphans = compared.orphans;
-                    if settled && let Some(batch) = orphans::condemn(&service, peer, orphans).await {
-                        dying.push(batch);
-                    }
+            (turn.under_way, turn.quarantined, turn.asked) = (true, quarantined, false);
+            let service = self.service.clone();
+            self.jobs.spawn(async move { (peer, Instant::now(), compare(&service, peer, false).await) });
+        }
+    }
+
+    async fn ended(&mut self, peer: PeerId, begun: Instant, compared: Result<Compared, CompareError>) {
+        let turn = self.turns.entry(peer).or_default();
+        (turn.ended, turn.took, turn.under_way) = (Some(Instant::now()), begun.elapsed(), false);
+        match compared {
+            Ok(compared) => {
+                let settled = self.dying.iter().all(|batch| batch.peer != peer);
+                if !settled || compared.orphans.is_empty() {
+                    return;
                 }
-                Err(error) => {
-                    tracing::info!(
-                        peer = peer.short(),
-                        error = telemetry::chain(&error),
-                        "an inventory was not compared; tried again"
-                    );
-                    turn.asked = true;
+                match orphans::condemn(&self.service, peer, compared.orphans).await {
+                    Some(batch) => self.dying.push(batch),
+                    None => turn.asked = !self.service.work.is_fenced(),
                 }
+            }
+            Err(error) => {
+                (turn.asked, turn.took) = (true, Duration::ZERO);
+                let error = telemetry::chain(&error);
+                tracing::info!(peer = peer.short(), error, "an inventory was not compared; tried again");
             }
         }
     }

@@ -98,7 +98,7 @@ struct Repair {
     moving: usize,
     marks: Walk,
     recodes: Walk,
-    balance: Walk,
+    rest: Walk,
     peers: HashMap<PeerId, (Reason, Walk)>,
     /// No order before this: the bandwidth is used up until then.
     next: Instant,
@@ -132,7 +132,7 @@ pub async fn run(service: Arc<Service>) {
         moving: 0,
         marks: Walk::new(now),
         recodes: Walk::new(now),
-        balance: Walk::new(now),
+        rest: Walk::new(now),
         peers: HashMap::new(),
         next: now,
         view: View::default(),
@@ -174,7 +174,7 @@ impl Repair {
         work.waiting.store(self.backlog.len() as u64, Ordering::Relaxed);
         work.waiting_bytes.store(self.backlog.values().sum(), Ordering::Relaxed);
         if nothing {
-            self.gather_moves(now).await?;
+            self.gather_rest(now).await?;
         }
         Ok(())
     }
@@ -225,26 +225,25 @@ impl Repair {
         Ok(())
     }
 
-    /// Chunks that lie elsewhere than they should, while nothing else is to be done.
-    async fn gather_moves(&mut self, now: Instant) -> Result<(), CountError> {
-        if self.moving >= MOVES_AT_ONCE {
-            return Ok(());
-        }
-        let Some(entries) = step(&self.service, &mut self.balance, &key::chunks(), now).await? else { return Ok(()) };
+    /// A look at all chunks, while nothing else is to be done: at what the marks do not say, like shards that are too many since a peer came
+    /// back, and at those that lie elsewhere than their weights ask for.
+    async fn gather_rest(&mut self, now: Instant) -> Result<(), CountError> {
+        let Some(entries) = step(&self.service, &mut self.rest, &key::chunks(), now).await? else { return Ok(()) };
         for entry in entries {
-            if self.moving >= MOVES_AT_ONCE {
-                // The walk goes on with the next part; what it passes over is met again in the next one.
-                break;
-            }
             let id = key::ids_of_chunk(&entry.key)?;
             let chunk: Chunk = record::decode(&entry.value)?;
-            let Some((from, to)) = plan::rebalance(&id.1, &chunk, &self.view).filter(|_| self.may_begin(id, now))
-            else {
+            if !self.may_begin(id, now) {
                 continue;
-            };
-            let make = Make { index: from.index, address: from.address, target: to, instead_of: Some(from.peer) };
-            self.moving += 1;
-            self.begin(id, &chunk, chunk.shards.to_vec(), vec![make], true);
+            }
+            if let Plan::Make { .. } | Plan::Trim(_) = plan(&id.1, &chunk, &self.view) {
+                self.remember(id, &chunk);
+            } else if self.moving < MOVES_AT_ONCE
+                && let Some((from, to)) = plan::rebalance(&id.1, &chunk, &self.view)
+            {
+                let make = Make { index: from.index, address: from.address, target: to, instead_of: Some(from.peer) };
+                self.moving += 1;
+                self.begin(id, &chunk, chunk.shards.to_vec(), vec![make], true);
+            }
         }
         Ok(())
     }
