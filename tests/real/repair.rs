@@ -10,7 +10,7 @@ use serde_json::Value;
 use tests::harness::process::{eventually, run};
 use tests::harness::{Cluster, ClusterOptions, content};
 
-use crate::support::{cluster, file, shoal, text};
+use crate::support::{cluster, file, json, shoal, text};
 
 /// Dead after 2 s, repaired 1 s later, compared whenever something changes.
 const SERVE: [&str; 10] = [
@@ -296,4 +296,32 @@ fn a_check_of_the_store_finds_nothing_wrong_while_it_is_used() {
     govern(&cluster, 0, &["fsck", "--data", &data]);
     let deep = govern(&cluster, 13, &["fsck", "--data", &data, "--deep"]);
     assert!(deep.contains("serve"), "{deep}");
+}
+
+#[test]
+fn another_redundancy_is_made_from_peer_to_peer_and_a_folder_remembers_its_own() {
+    let (mut cluster, work) = repairing(5, "1s");
+    let source = work.join("source");
+    content::make_file(&source, 13, 24 << 20).unwrap();
+    shoal(&cluster, 0, &["mkdir", "/folder"]);
+    shoal(&cluster, 0, &["put", text(&source), "/folder/file"]);
+    wait_for(&cluster, "three copies are there", |status| has_each(status, 3));
+    // A code of copies, another number of shares, and copies again; a look at what is kept in between.
+    for (wanted, shards) in [("2/4", 4), ("3/5", 5), ("1/2", 2), ("1/4", 4)] {
+        let asked = shoal(&cluster, 0, &["redundancy", "/folder", wanted]);
+        assert!(asked.text().contains("1 files will be kept"), "{}", asked.text());
+        wait_for(&cluster, wanted, |status| has_each(status, shards));
+        same(&cluster, &work, &source, "/folder/file");
+    }
+    let small = file(&work, "small", 14, 300_000);
+    shoal(&cluster, 0, &["put", text(&small), "/folder/small"]);
+    let said = json(&cluster, &["redundancy", "/folder"]);
+    assert_eq!((said["default"].as_str(), said["files"]["1/4"].as_u64()), (Some("1/4"), Some(2)), "{said}");
+    shoal(&cluster, 2, &["redundancy", "/folder", "4/3"]);
+    shoal(&cluster, 1, &["redundancy", "/nothing", "1/2"]);
+    // The same content twice: what one of them needs is kept for both.
+    shoal(&cluster, 0, &["cp", "/folder/small", "/other"]);
+    shoal(&cluster, 0, &["redundancy", "/other", "1/1"]);
+    wait_for(&cluster, "nothing becomes less safe for the other", |status| has_each(status, 4));
+    cluster.stop().unwrap();
 }

@@ -82,6 +82,7 @@ pub enum Command {
     Mv(Mv),
     Cp(Cp),
     Rm(Rm),
+    Redundancy(SetRedundancy),
     Status(Status),
     Bench(Bench),
 }
@@ -289,6 +290,25 @@ pub struct Rm {
     /// A folder with all that is in it
     #[arg(long, short)]
     pub recursive: bool,
+}
+
+/// Show or change how safely a file, or all in a folder, is kept
+///
+/// Without K/N it says what is there. With it, what is stored already is made anew in the background, from peer to peer: see `shoal
+/// status`. A folder remembers it for what is put there later. Content that other files share keeps the redundancy that survives most.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal redundancy /photos            # what is there
+  shoal redundancy /photos 4/6        # any four of six pieces are enough from now on
+  shoal redundancy /scratch 1/1")]
+pub struct SetRedundancy {
+    /// Remote path
+    #[arg(value_name = "PATH")]
+    pub path: OsString,
+
+    /// Any k of n pieces rebuild it
+    #[arg(value_name = "K/N")]
+    pub redundancy: Option<Redundancy>,
 }
 
 /// Show peers, free space, redundancy and what is degraded

@@ -57,6 +57,14 @@ fn kind_word(entry: &Entry) -> &'static str {
     }
 }
 
+/// What a folder asks for.
+fn asked_of(entry: &Entry) -> Option<common::redundancy::Redundancy> {
+    match &entry.what {
+        What::Folder(attributes) => attributes.redundancy,
+        What::File(_) => None,
+    }
+}
+
 pub(super) fn object(path: &RemotePath, entry: &Entry) -> Value {
     let mut object = Map::new();
     name_into(&mut object, "path", &path.bytes());
@@ -66,6 +74,9 @@ pub(super) fn object(path: &RemotePath, entry: &Entry) -> Value {
     object.insert("modified".to_owned(), time_text(entry.modified()).into());
     object.insert("node".to_owned(), entry.node.to_string().into());
     object.insert("since".to_owned(), entry.since.into());
+    if let Some(redundancy) = asked_of(entry) {
+        object.insert("redundancy".to_owned(), redundancy.to_string().into());
+    }
     if let Some(file) = entry.file() {
         object.insert("size".to_owned(), file.meta.size.into());
         object.insert("version".to_owned(), file.version.to_string().into());
@@ -100,6 +111,9 @@ pub(super) fn facts(path: &RemotePath, entry: &Entry) -> Vec<(&'static str, Stri
         facts.push(("stored", file.committed.to_string()));
         facts.push(("redundancy", file.redundancy.to_string()));
         facts.push(("extents", file.meta.extents.to_string()));
+    }
+    if let Some(redundancy) = asked_of(entry) {
+        facts.push(("redundancy", format!("{redundancy} for what is put here")));
     }
     facts.push(("mode", format!("{:04o}", entry.mode())));
     facts.push(("modified", time_text(entry.modified())));

@@ -27,6 +27,7 @@ mod mkdir;
 mod mv;
 mod put;
 mod put_tree;
+mod redundancy;
 mod rm;
 mod stat;
 mod status;
@@ -104,6 +105,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Mkdir(args) => stoppable(&cancel, mkdir::run(&mut context, args)).await,
         Command::Mv(args) => stoppable(&cancel, mv::run(&mut context, args)).await,
         Command::Rm(args) => stoppable(&cancel, rm::run(&mut context, args)).await,
+        Command::Redundancy(args) => stoppable(&cancel, redundancy::run(&mut context, args)).await,
         Command::Status(args) => stoppable(&cancel, status::run(&mut context, args)).await,
     };
     let flushed = context.output.flush();

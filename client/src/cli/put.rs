@@ -44,7 +44,11 @@ pub(super) async fn run(context: &mut Context, args: Put) -> Outcome {
     }
     let session = context.session().await?;
     let cancel = context.cancel.clone();
-    let redundancy = args.redundancy.unwrap_or_else(|| session.redundancy());
+    let redundancy = match args.redundancy {
+        Some(redundancy) => redundancy,
+        // What a folder on the way there asks for, or else the cluster.
+        None => folder::resolve(&session, &dest).await?.redundancy().unwrap_or_else(|| session.redundancy()),
+    };
     let progress = Arc::clone(&reporter) as Arc<dyn Progress>;
     let options = PutOptions { redundancy, fanout: args.fanout.into(), cancel: cancel.clone(), progress };
     let (send, jobs) = mpsc::channel(JOBS_IN_FLIGHT);
@@ -186,7 +190,7 @@ async fn one(work: &Work, source: Named, path: RemotePath, there: &Resolved) -> 
     let (_, name) = path.split().ok_or(FolderError::Root { what: "replaced" })?;
     let name = name.clone();
     if let Named::Item(Item { kind: ItemKind::Folder, mode, modified, path: local }) = source {
-        let attributes = FolderAttributes { mode, mtime: modified };
+        let attributes = FolderAttributes { mode, mtime: modified, redundancy: None };
         let wanted = FolderWanted { within: folder, name, attributes, shown: path.to_string() };
         let made = make_folders(&work.session, vec![wanted]).await?.pop();
         let made = made.ok_or(FolderError::Misbehaved { what: "no answer for a folder" })??;

@@ -75,7 +75,7 @@ async fn put_folder(
             match &item.kind {
                 ItemKind::Folder => match tree.path.join(&name) {
                     Ok(path) => {
-                        let attributes = FolderAttributes { mode: item.mode, mtime: item.modified };
+                        let attributes = FolderAttributes { mode: item.mode, mtime: item.modified, redundancy: None };
                         wanted.push(FolderWanted { within: tree.node, name, attributes, shown: path.to_string() });
                         locals.push((item.path, path));
                     }

@@ -32,7 +32,7 @@ pub struct FolderThere {
 
 /// What a folder has that was made without a local one.
 fn plain_attributes() -> FolderAttributes {
-    FolderAttributes { mode: 0o755, mtime: Mtime::from_system(std::time::SystemTime::now()) }
+    FolderAttributes { mode: 0o755, mtime: Mtime::from_system(std::time::SystemTime::now()), redundancy: None }
 }
 
 /// Makes the folder at the path; with `parents` also those above it, and then one that exists is fine.

@@ -1,7 +1,8 @@
 //! Folder: the account's tree as the client sees it: opened names over sealed entries.
 //!
 //! In reading order: [`entry`] (one opened entry), [`resolve`] (from a path to entries, in one request), [`list`] (page by page),
-//! [`destination`] (what DEST means), [`change`] (make, move, remove), [`copy`] (new versions of content that is there already).
+//! [`destination`] (what DEST means), [`change`] (make, move, remove), [`copy`] (new versions of content that is there already), [`redundancy`]
+//! (how safely it is kept).
 //!
 //! Guarantees: what the directory shows is opened and checked to belong exactly where it was asked for, so entries that were
 //! swapped, renamed or moved by a hostile directory are an error and never an answer.
@@ -11,6 +12,7 @@ pub mod copy;
 pub mod destination;
 pub mod entry;
 pub mod list;
+pub mod redundancy;
 pub mod resolve;
 
 use common::proto::Refusal;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use common::bounded::BoundedVec;
 use common::id::NodeId;
 use common::proto::directory::LookUp;
+use common::redundancy::Redundancy;
 
 use super::destination::Stands;
 use super::{Entry, FolderError, What};
@@ -73,6 +74,15 @@ impl Resolved {
     #[must_use]
     pub fn missing(&self) -> usize {
         self.path.names().len().saturating_sub(self.entries.len())
+    }
+
+    /// What the nearest folder on the way asks for that asks for anything.
+    #[must_use]
+    pub fn redundancy(&self) -> Option<Redundancy> {
+        self.entries.iter().rev().find_map(|entry| match &entry.what {
+            What::Folder(attributes) => attributes.redundancy,
+            What::File(_) => None,
+        })
     }
 
     /// What the path leads to; `None` for the root.

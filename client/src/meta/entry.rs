@@ -2,6 +2,7 @@
 
 use common::id::{AccountId, NameToken, NodeId};
 use common::proto::parts::{EntryView, NodeKind, SealedEntry};
+use common::redundancy::Redundancy;
 use serde::{Deserialize, Serialize};
 
 use super::Mtime;
@@ -27,6 +28,8 @@ pub struct EntryPlace {
 pub struct FolderAttributes {
     pub mode: u32,
     pub mtime: Mtime,
+    /// What a put into it uses that names none, also into folders below that say nothing themselves.
+    pub redundancy: Option<Redundancy>,
 }
 
 /// An opened entry; a folder where it has a folder's attributes. Variable parts are bounded by their types.

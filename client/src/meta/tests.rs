@@ -4,6 +4,7 @@ use common::bounded::BoundedBytes;
 use common::id::{AccountId, NameToken, NodeId, VersionId};
 use common::limits::{LINK_TARGET_BYTES, NAME_BYTES};
 use common::proto::parts::{EntryView, NodeKind};
+use common::redundancy::Redundancy;
 use proptest::prelude::*;
 
 use super::*;
@@ -43,7 +44,11 @@ fn hex(bytes: &[u8]) -> String {
 #[test]
 fn the_longest_name_and_target_fit() {
     let name = Name::new(&[b'x'; NAME_BYTES]).unwrap();
-    let folder = Some(FolderAttributes { mode: u32::MAX, mtime: Mtime { seconds: i64::MIN, nanos: NANOS - 1 } });
+    let folder = Some(FolderAttributes {
+        mode: u32::MAX,
+        mtime: Mtime { seconds: i64::MIN, nanos: NANOS - 1 },
+        redundancy: Some(Redundancy::DEFAULT),
+    });
     let entry = Entry { name: name.clone(), folder };
     let sealed = entry.seal(&keys(), &entry_place(&name)).unwrap();
     assert_eq!(Entry::open(&keys(), &entry_place(&name), &sealed).unwrap(), entry);
@@ -112,11 +117,11 @@ fn a_swapped_or_contradictory_version_is_noticed() {
 #[test]
 fn golden_bytes_of_entry_and_version() {
     let name = Name::new(b"dir").unwrap();
-    let folder = Some(FolderAttributes { mode: 0o755, mtime: Mtime { seconds: 1, nanos: 2 } });
+    let folder = Some(FolderAttributes { mode: 0o755, mtime: Mtime { seconds: 1, nanos: 2 }, redundancy: None });
     let entry = Entry { name: name.clone(), folder };
-    assert_eq!(hex(&common::codec::encode(&entry).unwrap()), "0364697201fbed010202");
+    assert_eq!(hex(&common::codec::encode(&entry).unwrap()), "0364697201fbed01020200");
     let sealed = aead::tests::seal_fixed(&keys().metadata, &entry_place(&name).place(), entry::FORMAT, &entry);
-    assert_eq!(hex(&sealed), "0107070707070707070707070727886ed749bab3b30cd2156b9e19c355810d4faa8aabdd4183ce1f");
+    assert_eq!(hex(&sealed), "01070707070707070707070707c2ec4423e150899076644624b44f38095d97f5133334ae974e06bc6a");
     let encoded = hex(&common::codec::encode(&file()).unwrap());
     assert_eq!(encoded, format!("00fc701101000305fba4010103{}", "09".repeat(32)));
     let sealed = aead::tests::seal_fixed(&keys().metadata, &version_place().place(), version::FORMAT, &file());
