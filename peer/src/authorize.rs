@@ -4,7 +4,8 @@
 //! |---|---|---|---|---|
 //! | put, put in a chain | with a grant of its own device | no | with the grant of the device whose bytes it passes on | no |
 //! | get | its own account's | any account's | no | no |
-//! | drop | no | yes | no | no |
+//! | fetch | no | no | with a pass of its own, for one chunk | no |
+//! | make, condemn, drop, digest, list | no | yes | no | no |
 //!
 //! A peer has seen the grants of all devices that store with it, and could show them elsewhere for other bytes. That buys it no
 //! more than room: until the grant expires, as many bytes on each peer as the device may store, of an account that it cannot read
@@ -18,7 +19,9 @@ use common::id::{AccountId, ClusterId, DeviceId, PeerId};
 use common::identity::{Identity, Subject};
 use common::limits::SHARD_BYTES;
 use common::proto::Refusal;
-use common::proto::peer::{DropShards, GetShard, Onward, PeerRequest, PutChain, PutShard};
+use common::proto::peer::{
+    CondemnShards, DropShards, FetchShard, GetShard, ListShards, MakeShard, Onward, PeerRequest, PutChain, PutShard,
+};
 use common::proto::refusal::What;
 use common::time::Timestamp;
 
@@ -41,8 +44,23 @@ pub enum Authorized {
         key: ShardKey,
         request: GetShard,
     },
+    /// Its pass is still to be checked.
+    Fetch {
+        peer: PeerId,
+        request: FetchShard,
+    },
+    Make {
+        request: Box<MakeShard>,
+    },
+    Condemn {
+        request: CondemnShards,
+    },
     Drop {
         request: DropShards,
+    },
+    Digest,
+    List {
+        request: ListShards,
     },
 }
 
@@ -83,11 +101,25 @@ pub fn authorize(who: &Identity, own: PeerId, request: PeerRequest) -> Result<Au
             let account = request.account.ok_or(Refusal::Malformed)?;
             Ok(Authorized::Get { key: ShardKey { account, address: request.address }, request })
         }
-        (PeerRequest::DropShards(request), Subject::Directory) => Ok(Authorized::Drop { request }),
-        (PeerRequest::GetShard(_), Subject::Peer(_) | Subject::Admin(_))
-        | (PeerRequest::DropShards(_), Subject::Client { .. } | Subject::Peer(_) | Subject::Admin(_)) => {
-            Err(Refusal::WrongRole)
+        (PeerRequest::FetchShard(request), Subject::Peer(peer)) => Ok(Authorized::Fetch { peer, request }),
+        (PeerRequest::MakeShard(request), Subject::Directory) => {
+            check_make(&request)?;
+            Ok(Authorized::Make { request: Box::new(request) })
         }
+        (PeerRequest::CondemnShards(request), Subject::Directory) => Ok(Authorized::Condemn { request }),
+        (PeerRequest::DropShards(request), Subject::Directory) => Ok(Authorized::Drop { request }),
+        (PeerRequest::Digest(_), Subject::Directory) => Ok(Authorized::Digest),
+        (PeerRequest::ListShards(request), Subject::Directory) => Ok(Authorized::List { request }),
+        (
+            PeerRequest::GetShard(_)
+            | PeerRequest::FetchShard(_)
+            | PeerRequest::MakeShard(_)
+            | PeerRequest::CondemnShards(_)
+            | PeerRequest::DropShards(_)
+            | PeerRequest::Digest(_)
+            | PeerRequest::ListShards(_),
+            _,
+        ) => Err(Refusal::WrongRole),
     }
 }
 
@@ -121,6 +153,20 @@ fn check_shape(request: &PutShard) -> Result<(), Refusal> {
     }
     let index_fits = usize::from(request.index) < request.redundancy.n();
     if len == 0 || !index_fits || shard_len(request.redundancy, sealed) != len {
+        return Err(Refusal::Malformed);
+    }
+    Ok(())
+}
+
+/// Whether such a shard can be made at all, if there are sources.
+fn check_make(request: &MakeShard) -> Result<(), Refusal> {
+    let sealed = usize::try_from(request.sealed_len).unwrap_or(usize::MAX);
+    let longest = shard_len(request.from, sealed.min(SHARD_BYTES)).max(shard_len(request.to, sealed.min(SHARD_BYTES)));
+    if sealed > SHARD_BYTES || longest > SHARD_BYTES {
+        return Err(Refusal::TooLarge(What::Shard));
+    }
+    let fits = request.sources.iter().all(|source| usize::from(source.index) < request.from.n());
+    if sealed == 0 || !fits || usize::from(request.index) >= request.to.n() {
         return Err(Refusal::Malformed);
     }
     Ok(())
@@ -166,6 +212,9 @@ mod tests {
     use common::bounded::BoundedVec;
     use common::id::{ChunkId, VersionId};
     use common::identity::StatementKey;
+    use common::pass::{Pass, SignedPass};
+    use common::proto::parts::ShardAt;
+    use common::proto::peer::Digest;
     use common::proto::refusal::GrantFault;
     use common::redundancy::Redundancy;
     use common::signed::Signed;
@@ -199,6 +248,48 @@ mod tests {
         PeerRequest::GetShard(GetShard { account, address: ADDRESS, offset: 0, len: 1 })
     }
 
+    fn pass() -> SignedPass {
+        let pass = Pass {
+            cluster: ClusterId([1; 16]),
+            peer: SELF,
+            account: OWN,
+            chunk: ChunkId([1; 20]),
+            expires: Timestamp(1),
+        };
+        Signed::sign(&pass, &StatementKey::generate().unwrap()).unwrap()
+    }
+
+    fn make(from: &str, to: &str, index: u8, sealed_len: u32) -> MakeShard {
+        let source = ShardAt { index: 3, peer: SELF, address: ADDRESS };
+        MakeShard {
+            generation: 1,
+            pass: pass(),
+            account: OWN,
+            chunk: ChunkId([1; 20]),
+            sealed_len,
+            from: from.parse().unwrap(),
+            sources: vec![source].try_into().unwrap(),
+            to: to.parse().unwrap(),
+            index,
+            address: None,
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_made_is_refused() {
+        let most = u32::try_from(SHARD_BYTES).unwrap();
+        let check = |from: &str, to: &str, index, sealed_len, expected: Result<(), Refusal>| {
+            assert_eq!(check_make(&make(from, to, index, sealed_len)), expected, "{from} {to} {index} {sealed_len}");
+        };
+        check("4/6", "1/3", 2, 100, Ok(()));
+        check("4/6", "1/3", 3, 100, Err(Refusal::Malformed));
+        check("1/3", "4/6", 0, 100, Err(Refusal::Malformed)); // a source of index 3
+        check("4/6", "1/3", 0, 0, Err(Refusal::Malformed));
+        check("4/6", "1/1", 0, most, Ok(()));
+        check("4/6", "1/1", 0, most + 1, Err(Refusal::TooLarge(What::Shard)));
+        check("4/6", "1/1", 0, u32::MAX, Err(Refusal::TooLarge(What::Shard)));
+    }
+
     const SELF: PeerId = PeerId([8; 16]);
 
     fn chain(redundancy: &str, onward: &[(u8, u8)]) -> PeerRequest {
@@ -209,8 +300,16 @@ mod tests {
 
     #[test]
     fn each_role_may_do_its_own_and_nothing_else() {
-        let drop_them =
-            || PeerRequest::DropShards(DropShards { generation: 1, account: OWN, shards: BoundedVec::empty() });
+        let orders = || {
+            [
+                PeerRequest::DropShards(DropShards { generation: 1, shards: BoundedVec::empty() }),
+                PeerRequest::CondemnShards(CondemnShards { generation: 1, shards: BoundedVec::empty() }),
+                PeerRequest::MakeShard(make("4/6", "1/3", 2, 100_000)),
+                PeerRequest::Digest(Digest {}),
+                PeerRequest::ListShards(ListShards { part: 0, after: None }),
+            ]
+        };
+        let fetch = || PeerRequest::FetchShard(FetchShard { pass: pass(), address: ADDRESS });
         let stores = || [PeerRequest::PutShard(put("1/3", 0, 9, 9)), chain("1/3", &[(1, 1), (2, 2)])];
         let client = Subject::Client { device: DeviceId([3; 16]), account: OWN };
         let peer = Subject::Peer(PeerId([1; 16]));
@@ -222,7 +321,6 @@ mod tests {
         };
         for subject in [client, peer] {
             stores().into_iter().for_each(|store| check(subject, store, None));
-            check(subject, drop_them(), Some(Refusal::WrongRole));
         }
         for subject in [Subject::Directory, admin] {
             stores().into_iter().for_each(|store| check(subject, store, Some(Refusal::WrongRole)));
@@ -232,8 +330,14 @@ mod tests {
         check(client, get(Some(OTHER)), Some(Refusal::Forbidden));
         check(Subject::Directory, get(Some(OTHER)), None);
         check(Subject::Directory, get(None), Some(Refusal::Malformed));
-        check(Subject::Directory, drop_them(), None);
-        check(admin, drop_them(), Some(Refusal::WrongRole));
+        orders().into_iter().for_each(|order| check(Subject::Directory, order, None));
+        for subject in [client, peer, admin] {
+            orders().into_iter().for_each(|order| check(subject, order, Some(Refusal::WrongRole)));
+        }
+        check(peer, fetch(), None);
+        for subject in [client, Subject::Directory, admin] {
+            check(subject, fetch(), Some(Refusal::WrongRole));
+        }
         for subject in [peer, admin] {
             check(subject, get(None), Some(Refusal::WrongRole));
             check(subject, get(Some(OWN)), Some(Refusal::WrongRole));

@@ -21,6 +21,7 @@ use crate::authorize::Bringer;
 use crate::config::{ONWARD_ANSWER, ONWARD_ANSWER_LEAST, ONWARD_DIAL, ONWARD_STALL, ONWARD_WAIT};
 use crate::put::{Failure, Room, arrive, make_room};
 use crate::service::Service;
+use crate::store::ShardKey;
 
 /// Pieces that are given to the transport at once.
 const BATCH: usize = 64;
@@ -112,7 +113,13 @@ async fn keep(
     drop(arrived);
     Ok(match room {
         Some(room) => room.keep(service, put.address).await,
-        None => Ok(Stored { existed: true }),
+        // It took a while to arrive: only now is it said that the shard is here.
+        None => match service.verified(&put.grant) {
+            Ok(grant) if service.store().touch(&ShardKey { account: grant.account, address: put.address }) => {
+                Ok(Stored { existed: true })
+            }
+            Ok(_) | Err(_) => Err(Refusal::Busy),
+        },
     })
 }
 

@@ -49,10 +49,24 @@ pub const HEARTBEAT_MOST: Duration = Duration::from_secs(60);
 pub const RENEWAL_CHECK: Duration = Duration::from_secs(24 * 3600);
 /// Pause after a renewal that failed: 30 days are left when it is first due.
 pub const RENEWAL_RETRY: Duration = Duration::from_secs(3600);
+/// How often the directory's history is written down while it goes on: what a crash forgets of it, another peer remembers.
+pub const KNOWN_PAUSE: Duration = Duration::from_secs(60);
 /// Grants whose signature was checked, about 200 bytes each. One upload shows one grant thousands of times.
 pub const GRANTS_REMEMBERED: usize = 1_024;
 /// Uploads whose spending is counted, about 150 bytes each.
 pub const UPLOADS_REMEMBERED: usize = 65_536;
+/// Passes whose signature was checked, about 200 bytes each. One order to make a shard shows one pass once to each source.
+pub const PASSES_REMEMBERED: usize = 1_024;
+/// Orders to make a shard that are carried out at once; more wait so long before they are refused as `Busy`.
+pub const MAKES_AT_ONCE: usize = 8;
+pub const MAKE_WAIT: Duration = Duration::from_secs(60);
+/// Memory of shards that were fetched and of what is computed from them: two chunks of the greatest length, or eight usual ones.
+pub const MAKE_BYTES: usize = 64 << 20;
+/// How long a source may take to be connected to, to begin its answer, and to end it, before the next one is asked. A peer that is known
+/// to be gone fails at once, one that falls silent after 7 s.
+pub const FETCH_DIAL: Duration = Duration::from_secs(3);
+pub const FETCH_ANSWER: Duration = Duration::from_secs(15);
+pub const FETCH_TIME: Duration = Duration::from_secs(60);
 /// Deletions of one order under way at once: enough for shared syncs.
 pub const DROPS_AT_ONCE: usize = 32;
 /// Threads that the disk may keep busy: the store's 64 writers, and readers.

@@ -4,14 +4,14 @@
 //! was sent: a slow reader holds two pieces, and for no longer than the body's stall time.
 
 use bytes::Bytes;
-use common::proto::Refusal;
 use common::proto::peer::{GetShard, ShardRange};
 use common::proto::refusal::What;
+use common::proto::{Refusal, Request};
 use common::transport::{CallError, Responder};
 
 use crate::config::READ_PIECE_BYTES;
 use crate::service::Service;
-use crate::store::{ShardKey, ShardState, StoreError};
+use crate::store::{ShardInfo, ShardKey, ShardState, StoreError};
 
 /// What is still to be read.
 struct Rest {
@@ -39,20 +39,32 @@ pub(crate) async fn get(
     request: &GetShard,
     responder: Responder,
 ) -> Result<(), CallError> {
-    let Some(found) = service.store().get(key) else {
-        return responder.refuse(&Refusal::NotFound(What::Shard)).await;
-    };
+    match service.store().get(key) {
+        Some(found) => send::<GetShard>(service, &found, request.offset, request.len, responder).await,
+        None => responder.refuse(&Refusal::NotFound(What::Shard)).await,
+    }
+}
+
+/// Answers with a range of a shard that is here; up to its end when it has fewer bytes.
+pub(crate) async fn send<R: Request<Response = ShardRange>>(
+    service: &Service,
+    found: &ShardInfo,
+    offset: u32,
+    len: u32,
+    responder: Responder,
+) -> Result<(), CallError> {
+    let key = ShardKey { account: found.account, address: found.address };
     if matches!(found.state, ShardState::Quarantined { .. }) {
         return responder.refuse(&Refusal::Quarantined).await;
     }
-    let len = request.len.min(found.len.saturating_sub(request.offset));
-    let mut rest = Rest { offset: u64::from(request.offset), end: u64::from(request.offset) + u64::from(len) };
+    let len = len.min(found.len.saturating_sub(offset));
+    let mut rest = Rest { offset: u64::from(offset), end: u64::from(offset) + u64::from(len) };
     // The first piece is read before anything is promised: what fails here is still a refusal, and the client goes elsewhere.
     let mut piece = match rest.next(service, key).await {
         Ok(piece) => piece,
         Err(error) => return responder.refuse(&service.refusal_of(&error)).await,
     };
-    let mut writer = responder.begin::<GetShard>(&ShardRange { len, total: found.len }).await?;
+    let mut writer = responder.begin::<R>(&ShardRange { len, total: found.len }).await?;
     while let Some(bytes) = piece {
         let mut pieces = [bytes];
         let (sent, next) = tokio::join!(writer.write(&mut pieces), rest.next(service, key));

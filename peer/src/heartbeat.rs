@@ -105,7 +105,7 @@ impl Pulse {
         match self.service.known().learn(answer).await {
             Ok(news) => {
                 if news.behind {
-                    let (given, known) = (answer.generation, self.service.known().generation());
+                    let (given, known) = (answer.history.generation, self.service.known().generation());
                     tracing::error!(
                         given,
                         known,
@@ -139,8 +139,12 @@ impl Pulse {
             used,
             free,
             shards: usage.map_or(0, |usage| usage.tallies.live.shards),
+            trash: usage.map_or(0, |usage| usage.tallies.trash.bytes),
+            quarantined: usage.map_or(0, |usage| usage.tallies.quarantined.shards),
+            scrub_since: None,
+            scrubbed: None,
             writable: !leaving && !self.service.is_poisoned() && free >= WRITABLE_FROM,
-            generation: known.generation(),
+            seen: known.seen(),
             map: known.epoch(),
             leaving,
         }

@@ -1,8 +1,9 @@
 //! Known: what a peer has learnt of the directory, and must not forget.
 //!
-//! Durable in the file `known` (docs/FORMATS.md): the highest generation, by which a directory that was restored from an
-//! old copy is recognised; who is revoked; where the directory is; its time, as last heard. In memory alone: the cluster map.
-//! The file is written only when one of the first three changes, and at a clean end.
+//! Durable in the file `known` (docs/FORMATS.md): the highest generation and the furthest point of history, by which a directory
+//! that was restored from an old copy is recognised; who is revoked; where the directory is; its time, as last heard. In memory alone:
+//! the cluster map. The file is written at once when a directory has started anew, who is revoked changes or where the directory is;
+//! at most once a minute when its history went on; and at a clean end.
 //!
 //! A generation or a map counts only when it comes from the directory: by its connection, or under its signature.
 
@@ -13,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::bounded::BoundedVec;
 use common::codec::{self, CodecError};
 use common::disk::{self, DiskError};
+use common::history::HistoryPoint;
 use common::id::{ClusterId, PeerId};
 use common::identity::StatementPublic;
 use common::limits::REVOKED;
@@ -23,8 +25,10 @@ use common::time::{Clock, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use crate::config::KNOWN_PAUSE;
+
 const MAGIC: &[u8; 8] = b"SHOALKNW";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 const HEAD: usize = 8 + 2 + 4;
 
 /// What was known cannot be read or kept.
@@ -49,8 +53,10 @@ pub enum KnownError {
 /// The content of the file behind its head.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Durable {
-    /// The highest ever seen.
+    /// The highest ever seen, also in an order or a map: one of a lower is not obeyed.
     pub generation: u64,
+    /// The furthest point of history that a directory has told of itself.
+    pub seen: HistoryPoint,
     /// The directory's clock when this was written.
     pub directory_time: Timestamp,
     /// Where the directory is, by the newest cluster map; empty before there was one.
@@ -102,6 +108,10 @@ impl Durable {
 #[derive(Debug)]
 struct State {
     durable: Durable,
+    /// At or beyond the durable one.
+    seen: HistoryPoint,
+    /// When the durable one was written in this run.
+    written: Option<Instant>,
     revoked: Arc<HashSet<[u8; 16]>>,
     map: Option<ClusterMap>,
     /// The directory's clock at an instant of ours.
@@ -141,7 +151,7 @@ impl Known {
     ) -> Result<Self, KnownError> {
         let durable = Durable::load(&path)?;
         let revoked = Arc::new(durable.revoked.iter().copied().collect());
-        let state = Mutex::new(State { durable, revoked, map: None, heard: None });
+        let state = Mutex::new(State { seen: durable.seen, durable, written: None, revoked, map: None, heard: None });
         Ok(Self(Arc::new(Inner { path, cluster, public, clock, state, writing: Mutex::new(()) })))
     }
 
@@ -160,6 +170,11 @@ impl Known {
     /// The highest generation that is durably known.
     pub(crate) fn generation(&self) -> u64 {
         self.state().durable.generation
+    }
+
+    /// The furthest point of a directory's history that was heard of.
+    pub(crate) fn seen(&self) -> HistoryPoint {
+        self.state().seen
     }
 
     /// Epoch of the cluster map; 0 for none.
@@ -195,10 +210,16 @@ impl Known {
 
     /// Takes in what the directory answered.
     pub(crate) async fn learn(&self, answer: &HeartbeatAnswer) -> Result<News, KnownError> {
-        self.state().heard = Some((answer.now, Instant::now()));
-        let behind = answer.generation < self.generation();
+        let behind = answer.history.generation < self.generation();
+        {
+            let mut state = self.state();
+            state.heard = Some((answer.now, Instant::now()));
+            if answer.history.is_beyond(&state.seen) {
+                state.seen = answer.history;
+            }
+        }
         let map = answer.map.as_ref().is_some_and(|map| self.take_map(map));
-        let generation = self.state().map.as_ref().map_or(0, |map| map.generation).max(answer.generation);
+        let generation = self.state().map.as_ref().map_or(0, |map| map.generation).max(answer.history.generation);
         self.keep(generation).await?;
         Ok(News { map, behind })
     }
@@ -240,7 +261,10 @@ impl Known {
             .map
             .as_ref()
             .is_none_or(|map| map.directory == state.durable.directory && map.revoked == state.durable.revoked);
-        same_map && generation <= state.durable.generation
+        let same_start = state.seen.start == state.durable.seen.start;
+        let same_point = state.seen == state.durable.seen;
+        let lately = state.written.is_some_and(|at| at.elapsed() < KNOWN_PAUSE);
+        same_map && generation <= state.durable.generation && same_start && (same_point || lately)
     }
 
     async fn write(&self, generation: u64) -> Result<(), KnownError> {
@@ -249,7 +273,8 @@ impl Known {
             let _one = known.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
             let next = known.durable_with(generation);
             next.save(&known.0.path)?;
-            known.state().durable = next;
+            let mut state = known.state();
+            (state.durable, state.written) = (next, Some(Instant::now()));
             Ok(())
         });
         job.await.map_err(|_| KnownError::Ending)?
@@ -260,6 +285,7 @@ impl Known {
         let state = self.state();
         let mut next = state.durable.clone();
         next.generation = next.generation.max(generation);
+        next.seen = state.seen;
         if state.heard.is_some() {
             next.directory_time = directory_time;
         }
@@ -270,7 +296,7 @@ impl Known {
         next
     }
 
-    /// Writes down the directory's time for the next start.
+    /// Writes down the directory's time, and how far its history went, for the next start.
     pub(crate) async fn close(&self) -> Result<(), KnownError> {
         self.write(0).await
     }
@@ -279,6 +305,7 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use common::id::StartId;
     use common::identity::StatementKey;
 
     const CLUSTER: ClusterId = ClusterId([1; 16]);
@@ -297,7 +324,11 @@ mod tests {
     }
 
     fn answer(generation: u64, map: Option<SignedMap>) -> HeartbeatAnswer {
-        HeartbeatAnswer { generation, now: Timestamp(1_000_000), again_ms: 1, map }
+        HeartbeatAnswer { history: point(generation, 1, 1), now: Timestamp(1_000_000), again_ms: 1, map }
+    }
+
+    fn point(generation: u64, start: u8, sequence: u64) -> HistoryPoint {
+        HistoryPoint { generation, start: StartId([start; 16]), sequence }
     }
 
     #[test]
@@ -306,14 +337,15 @@ mod tests {
         let path = folder.path().join("known");
         let durable = Durable {
             generation: 7,
+            seen: point(6, 5, 300),
             directory_time: Timestamp(300),
             directory: vec!["a:1".try_into().unwrap()].try_into().unwrap(),
             revoked: vec![[9; 16]].try_into().unwrap(),
         };
         durable.save(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
-        let mut golden = b"SHOALKNW\x01\0".to_vec();
-        let content = [&b"\x07\xfb\x2c\x01\x01\x03a:1\x01"[..], &[9; 16]].concat();
+        let mut golden = b"SHOALKNW\x02\0".to_vec();
+        let content = [&b"\x07\x06"[..], &[5; 16], &b"\xfb\x2c\x01\xfb\x2c\x01\x01\x03a:1\x01"[..], &[9; 16]].concat();
         golden.extend_from_slice(&crc32c::crc32c(&content).to_le_bytes());
         golden.extend_from_slice(&content);
         assert_eq!(bytes, golden);
@@ -327,9 +359,9 @@ mod tests {
             assert!(Durable::load(&path).is_err(), "cut at {at}");
         }
         let mut newer = bytes.clone();
-        newer[8] = 2;
+        newer[8] = 3;
         std::fs::write(&path, &newer).unwrap();
-        assert!(matches!(Durable::load(&path), Err(KnownError::Newer { found: 2, .. })));
+        assert!(matches!(Durable::load(&path), Err(KnownError::Newer { found: 3, .. })));
     }
 
     #[tokio::test]
@@ -359,5 +391,33 @@ mod tests {
         assert!(again.revoked().contains(&[1; 16]));
         assert!(again.directory_time() >= Timestamp(1_000_000));
         assert!(!again.learn(&answer(2, Some(map(&key, 2, 99, 2)))).await.unwrap().map);
+    }
+
+    #[tokio::test]
+    async fn a_start_is_durable_at_once_and_what_follows_once_a_minute_and_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("known");
+        Durable::default().save(&path).unwrap();
+        let public = StatementKey::generate().unwrap().public();
+        let known = Known::load(path.clone(), CLUSTER, public, Clock::manual(Timestamp(5))).unwrap();
+        let tell = async |history| {
+            known.learn(&HeartbeatAnswer { history, ..answer(0, None) }).await.unwrap();
+            (known.seen(), Durable::load(&path).unwrap().seen)
+        };
+        assert_eq!(tell(point(1, 1, 10)).await, (point(1, 1, 10), point(1, 1, 10)));
+        assert_eq!(tell(point(1, 1, 11)).await, (point(1, 1, 11), point(1, 1, 10)));
+        assert_eq!(tell(point(1, 1, 9)).await, (point(1, 1, 11), point(1, 1, 10)), "it does not go back");
+        assert_eq!(tell(point(1, 2, 12)).await, (point(1, 2, 12), point(1, 2, 12)), "another start");
+        assert_eq!(tell(point(2, 3, 1)).await, (point(2, 3, 1), point(2, 3, 1)), "another generation");
+        tell(point(2, 3, 2)).await;
+        known.state().written = Instant::now().checked_sub(KNOWN_PAUSE);
+        assert_eq!(tell(point(2, 3, 3)).await, (point(2, 3, 3), point(2, 3, 3)), "a minute later");
+        assert_eq!(tell(point(2, 3, 4)).await, (point(2, 3, 4), point(2, 3, 3)));
+        known.close().await.unwrap();
+        assert_eq!(Durable::load(&path).unwrap().seen, point(2, 3, 4));
+
+        // An order says a generation and no point of history: it must not pass for one.
+        known.keep(9).await.unwrap();
+        assert_eq!((known.generation(), known.seen()), (9, point(2, 3, 4)));
     }
 }

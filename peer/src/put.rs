@@ -17,7 +17,7 @@ use crate::authorize::{Bringer, check_grant, meta_of};
 use crate::config::{BODY_TIME, MEMORY_WAIT};
 use crate::service::Service;
 use crate::spent::Spending;
-use crate::store::{ShardBuffer, ShardKey, ShardMeta, ShardState};
+use crate::store::{ShardBuffer, ShardKey, ShardMeta};
 
 const GIVE_WAY_BYTES: usize = 256 << 10;
 
@@ -71,7 +71,7 @@ async fn store(service: &Service, by: Bringer, request: &PutShard, body: BodyRea
 pub(crate) async fn make_room(service: &Service, by: Bringer, request: &PutShard) -> Result<Option<Room>, Refusal> {
     let (grant, meta) = granted(service, by, request)?;
     let key = ShardKey { account: grant.account, address: request.address };
-    if service.store().get(key).is_some_and(|found| found.state == ShardState::Live) {
+    if service.store().touch(&key) {
         return Ok(None);
     }
     let spending = service.spent().spend(&grant, u64::from(request.len)).map_err(Refusal::Grant)?;

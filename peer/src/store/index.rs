@@ -8,6 +8,7 @@ use std::ops::Bound;
 
 use common::address::ShardAddress;
 use common::id::{AccountId, ChunkId};
+use common::inventory::Sums;
 use common::redundancy::Redundancy;
 use common::time::Timestamp;
 
@@ -135,7 +136,12 @@ impl Tallies {
 pub(crate) struct Index {
     entries: BTreeMap<ShardKey, Entry>,
     tallies: Tallies,
+    /// Over the live ones.
+    sums: Sums,
 }
+
+/// How many accounts one step over a part of the inventory looks at: the index is locked meanwhile.
+const ACCOUNTS_AT_ONCE: usize = 1_000;
 
 impl Index {
     pub(crate) fn get(&self, key: &ShardKey) -> Option<Entry> {
@@ -154,6 +160,47 @@ impl Index {
     pub(crate) fn list(&self, after: Option<ShardKey>, limit: usize) -> Vec<ShardInfo> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.entries.range((from, Bound::Unbounded)).take(limit).map(|(key, entry)| entry.info(key)).collect()
+    }
+
+    pub(crate) fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// One step over the shards of one part, in the order of their keys: adds what it finds, up to `limit` in all, and says behind which
+    /// key to go on. Costs what is found and a look-up an account: nothing of other parts is walked over.
+    pub(crate) fn list_part(
+        &self,
+        part: u8,
+        after: Option<ShardKey>,
+        limit: usize,
+        found: &mut Vec<ShardInfo>,
+    ) -> Option<ShardKey> {
+        let at = |account, rest| {
+            let mut address = [rest; 20];
+            address[0] = part;
+            ShardKey { account, address: ShardAddress(address) }
+        };
+        let mut behind = after;
+        for _ in 0..ACCOUNTS_AT_ONCE {
+            let from = behind.map_or(Bound::Unbounded, Bound::Excluded);
+            let (next, _) = self.entries.range((from, Bound::Unbounded)).next()?;
+            let (account, first, last) = (next.account, at(next.account, 0), at(next.account, u8::MAX));
+            let from = match behind {
+                Some(behind) if behind >= first => Bound::Excluded(behind),
+                _ => Bound::Included(first),
+            };
+            if behind.is_none_or(|behind| behind < last) {
+                for (key, entry) in self.entries.range((from, Bound::Included(last))) {
+                    if found.len() >= limit {
+                        return behind;
+                    }
+                    found.push(entry.info(key));
+                    behind = Some(*key);
+                }
+            }
+            behind = Some(ShardKey { account, address: ShardAddress([u8::MAX; 20]) });
+        }
+        behind
     }
 
     /// Takes in one record. Records of one shard must come in the order of their places.
@@ -201,11 +248,17 @@ impl Index {
             let tally = self.tallies.of(old.state);
             tally.shards = tally.shards.saturating_sub(1);
             tally.bytes = tally.bytes.saturating_sub(old.disk_bytes());
+            if old.state == ShardState::Live {
+                self.sums.take(key.account, key.address, old.chunk);
+            }
         }
         if let Some(new) = new {
             let tally = self.tallies.of(new.state);
             tally.shards += 1;
             tally.bytes += new.disk_bytes();
+            if new.state == ShardState::Live {
+                self.sums.add(key.account, key.address, new.chunk);
+            }
             self.entries.insert(key, new);
         } else {
             self.entries.remove(&key);

@@ -16,12 +16,13 @@
 //!
 //! - formats: `record`, `hint`; what they add up to: `index`, `usage`;
 //! - memory: `buffer`, `shard`; disk: `disk`, `files`;
-//! - appending: `segment`, `busy`, `write`; reading: `read`;
+//! - appending: `segment`, `busy`, `write`; what may be dropped: `doomed`; reading: `read`;
 //! - starting: `scan`, `recover`; `error`.
 
 mod buffer;
 mod busy;
 mod disk;
+mod doomed;
 mod error;
 mod files;
 #[cfg(fuzzing)]
@@ -53,11 +54,13 @@ use tokio::sync::Semaphore;
 use buffer::Pool;
 use busy::Busy;
 use disk::{Disk, RealDisk};
+use doomed::Doomed;
 use files::Files;
 use index::Index;
 use recover::{Recovered, recover};
 use segment::{Appender, Current, lock};
 
+pub use doomed::DOOMED;
 pub use error::{Retry, StoreError};
 pub use index::{ShardInfo, ShardKey, ShardState, Tallies, Tally};
 pub use recover::Recovery;
@@ -116,6 +119,7 @@ struct Inner {
     outgoing: Arc<Pool>,
     writers: Arc<Semaphore>,
     busy: Busy,
+    doomed: Doomed,
     recovery: Recovery,
 }
 
@@ -154,6 +158,7 @@ impl Store {
             outgoing: Pool::new(buffers),
             writers: Arc::new(Semaphore::new(options.writers.clamp(1, 256))),
             busy: Busy::default(),
+            doomed: Doomed::default(),
             recovery,
             options,
         };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::address::Addresser;
+use common::inventory::Sums;
 
 use super::buffer::{Buffer, RUN};
 use super::error::StoreError;
@@ -36,6 +37,26 @@ impl Store {
     #[must_use]
     pub fn list(&self, after: Option<ShardKey>, limit: usize) -> Vec<ShardInfo> {
         lock(&self.inner.index).list(after, limit)
+    }
+
+    /// One page of one part of the inventory, in whatever state, and whether there is more.
+    #[must_use]
+    pub fn list_part(&self, part: u8, after: Option<ShardKey>, limit: usize) -> (Vec<ShardInfo>, bool) {
+        let (mut found, mut behind) = (Vec::new(), after);
+        loop {
+            behind = lock(&self.inner.index).list_part(part, behind, limit.saturating_add(1), &mut found);
+            if behind.is_none() || found.len() > limit {
+                let more = found.len() > limit;
+                found.truncate(limit);
+                return (found, more);
+            }
+        }
+    }
+
+    /// The sums over all live shards, as of one instant.
+    #[must_use]
+    pub fn sums(&self) -> Sums {
+        lock(&self.inner.index).sums().clone()
     }
 
     /// Bytes `offset..offset + len` of a shard that is live or in the trash, at most 1 MiB. Waits until the readers' budget

@@ -10,11 +10,13 @@ use common::address::ShardAddress;
 use common::bounded::BoundedVec;
 use common::disk;
 use common::grant::{Grant, SignedGrant};
-use common::id::{AccountId, ChunkId, ClusterId, DeviceId, PeerId, VersionId};
+use common::history::HistoryPoint;
+use common::id::{AccountId, ChunkId, ClusterId, DeviceId, PeerId, StartId, VersionId};
 use common::identity::certificate::{VALIDITY, save_certificate};
 use common::identity::role::peer_name;
 use common::identity::{Authority, Credentials, Identity, PrivateKey, Role, StatementKey, Subject, Trust};
 use common::map::{ClusterMap, PeerEntry, PeerState, SignedMap};
+use common::pass::{Pass, SignedPass};
 use common::proto::directory::{DirectoryRequest, Heartbeat, HeartbeatAnswer, Renew, Renewed};
 use common::proto::enroll::{Enroll, EnrollRequest, Enrolled};
 use common::proto::peer::{GetShard, PutShard};
@@ -167,7 +169,8 @@ impl Cluster {
         let (own, _) = credentials(&authority, Subject::Directory);
         let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), EndpointOptions::directory()).unwrap();
         endpoint.listen(trust.directory_server(&own).unwrap()).unwrap();
-        let answer = HeartbeatAnswer { generation: 1, now: now(), again_ms: 50, map: None };
+        let history = HistoryPoint { generation: 1, start: StartId([1; 16]), sequence: 1 };
+        let answer = HeartbeatAnswer { history, now: now(), again_ms: 50, map: None };
         let directory = Arc::new(Directory {
             authority,
             statements: StatementKey::generate().unwrap(),
@@ -301,6 +304,16 @@ impl Cluster {
 
     pub(super) fn sign(&self, grant: &Grant) -> SignedGrant {
         Signed::sign(grant, &self.directory.statements).unwrap()
+    }
+
+    /// What lets `peer` read the chunk of [`put_of`](Self::put_of).
+    pub(super) fn pass(&self, peer: PeerId, account: AccountId) -> Pass {
+        let expires = now().plus(std::time::Duration::from_secs(60));
+        Pass { cluster: CLUSTER, peer, account, chunk: ChunkId([1; 20]), expires }
+    }
+
+    pub(super) fn sign_pass(&self, pass: &Pass) -> SignedPass {
+        Signed::sign(pass, &self.directory.statements).unwrap()
     }
 
     /// A copy of these bytes, under a good grant.

@@ -6,7 +6,7 @@ use common::grant::Grant;
 use common::id::{AccountId, ClusterId, DeviceId, PeerId};
 use common::identity::{StatementKey, Subject};
 use common::limits::SHARD_BYTES;
-use common::proto::peer::{DropShards, PutShard, Stored};
+use common::proto::peer::{CondemnShards, Digest, DropShards, ListShards, PutShard, ShardName, Stored};
 use common::proto::refusal::{GrantFault, What};
 use common::proto::{Refusal, Request};
 use common::signed::Signed;
@@ -14,7 +14,7 @@ use common::time::Timestamp;
 use common::transport::call;
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{Cluster, LIMIT, noise, now, refusal};
+use super::cluster::{Cluster, Device, LIMIT, noise, now, refusal};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_grant_that_is_not_good_here_buys_nothing() {
@@ -101,12 +101,21 @@ async fn nobody_but_the_directory_drops_and_no_other_role_stores_or_reads() {
     let bytes = noise(1, 1_000);
     let put = cluster.put_of(&device, &bytes);
     device.put(&put, &bytes).await.unwrap();
-    let drop_it =
-        DropShards { generation: u64::MAX, account: device.account, shards: vec![put.address].try_into().unwrap() };
-    assert_eq!(refusal(call(&device.connection, &drop_it, vec![], LIMIT).await), Refusal::WrongRole);
+    let name = ShardName { account: device.account, address: put.address };
+    let shards = BoundedVec::try_from(vec![name]).unwrap();
+    let condemn_it = CondemnShards { generation: u64::MAX, shards: shards.clone() };
+    let drop_it = DropShards { generation: u64::MAX, shards };
+    let list = ListShards { part: 0, after: None };
+    let not_the_directory = async |who: &Device| {
+        assert_eq!(refusal(call(&who.connection, &condemn_it, vec![], LIMIT).await), Refusal::WrongRole);
+        assert_eq!(refusal(call(&who.connection, &drop_it, vec![], LIMIT).await), Refusal::WrongRole);
+        assert_eq!(refusal(call(&who.connection, &Digest {}, vec![], LIMIT).await), Refusal::WrongRole);
+        assert_eq!(refusal(call(&who.connection, &list, vec![], LIMIT).await), Refusal::WrongRole);
+    };
+    not_the_directory(&device).await;
     for subject in [Subject::Peer(PeerId([3; 16])), Subject::Admin(DeviceId([3; 16]))] {
         let other = cluster.somebody(subject, &peer).await;
-        assert_eq!(refusal(call(&other.connection, &drop_it, vec![], LIMIT).await), Refusal::WrongRole);
+        not_the_directory(&other).await;
         // A peer passes on what a device sends, under that device's grant; see the tests of chains.
         match subject {
             Subject::Peer(_) => assert!(other.put(&put, &bytes).await.unwrap()),
@@ -146,7 +155,9 @@ async fn junk_is_refused_and_harms_nobody() {
     throw::<1>(&device).await;
     throw::<2>(&device).await;
     throw::<3>(&device).await;
+    throw::<4>(&device).await;
     throw::<10>(&device).await;
+    throw::<12>(&device).await;
     throw::<{ u16::MAX }>(&device).await;
     let bytes = noise(1, 10);
     assert!(!device.put(&cluster.put_of(&device, &bytes), &bytes).await.unwrap());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use crate::store::disk::{Disk, DiskFile, Space};
@@ -27,6 +28,8 @@ struct World {
     /// The next segment write fails, after its first page went through.
     tear_next_write: Option<i32>,
     free: u64,
+    /// The next sync of a segment says that it has begun, and waits.
+    hold: Option<(Sender<()>, Receiver<()>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,6 +76,13 @@ impl MemoryDisk {
 
     pub(super) fn tear_next_write(&self, errno: i32) {
         self.with(|world| world.tear_next_write = Some(errno));
+    }
+
+    /// Hears when the next sync of a segment has begun, and lets it go on.
+    pub(super) fn hold_next_sync(&self) -> (Receiver<()>, Sender<()>) {
+        let ((begun, held), (go, wait)) = (channel(), channel());
+        self.with(|world| world.hold = Some((begun, wait)));
+        (held, go)
     }
 
     pub(super) fn set_free(&self, free: u64) {
@@ -241,6 +251,10 @@ impl DiskFile for MemoryFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        if let Some((begun, wait)) = self.disk.with(|world| world.hold.take()) {
+            begun.send(()).unwrap();
+            wait.recv().unwrap();
+        }
         self.disk.with(|world| {
             world.sync()?;
             let image = world.image(&self.name)?;

@@ -2,6 +2,7 @@
 
 mod damage;
 mod disk_trouble;
+mod doomed;
 mod memory;
 mod model;
 mod power;
