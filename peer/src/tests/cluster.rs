@@ -284,7 +284,8 @@ impl Cluster {
             addresses: vec![address.as_str().try_into().unwrap()].try_into().unwrap(),
         };
         let peers: Vec<_> = others.iter().map(entry).collect();
-        let map = self.directory.map(1, 7, &[]).verify(&self.directory.statements.public()).unwrap();
+        let epoch = 7 + *self.directory.beats.borrow(); // each map is newer than the last
+        let map = self.directory.map(1, epoch, &[]).verify(&self.directory.statements.public()).unwrap();
         let map = ClusterMap { peers: peers.try_into().unwrap(), ..map };
         let signed = Signed::sign(&map, &self.directory.statements).unwrap();
         self.directory.say(|answer| answer.map = Some(signed)).await;

@@ -2,7 +2,9 @@
 
 mod chain;
 mod cluster;
+mod fetch;
 mod join;
+mod make;
 mod orders;
 mod refused;
 mod store_and_read;
