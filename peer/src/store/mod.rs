@@ -63,6 +63,7 @@ use segment::{Appender, Current, lock};
 pub use doomed::DOOMED;
 pub use error::{Retry, StoreError};
 pub use index::{ShardInfo, ShardKey, ShardState, Tallies, Tally};
+pub use read::Found;
 pub use recover::Recovery;
 pub use shard::{ShardBuffer, ShardMeta, VerifiedShard};
 pub use usage::{Reserve, Usage};

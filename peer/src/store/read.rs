@@ -26,6 +26,22 @@ impl AsRef<[u8]> for Range {
     }
 }
 
+/// What a check of a shard found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    Whole,
+    /// It is in quarantine now.
+    Damaged,
+    /// It is not here any more.
+    Gone,
+}
+
+/// The disk has lost it, by its own word or because its file is too short; anything else may pass.
+fn is_lost(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        || error.kind() == std::io::ErrorKind::UnexpectedEof
+}
+
 impl Store {
     /// What is known of a shard, in whatever state it is.
     #[must_use]
@@ -94,6 +110,38 @@ impl Store {
         tracing::error!(shard = key.address.short(), "a shard's bytes have changed; it goes into quarantine");
         self.run_writer(move |inner| inner.quarantine(key, entry)).await?;
         Err(StoreError::Quarantined { address: key.address })
+    }
+
+    /// Verifies a shard; one that cannot be read, twice in a row, is put aside as well.
+    ///
+    /// # Errors
+    /// When it could not be checked, or not be put aside.
+    pub async fn scrub(&self, key: ShardKey) -> Result<Found, StoreError> {
+        let mut last = None;
+        for _ in 0..2 {
+            match self.verify(key).await {
+                Ok(()) => return Ok(Found::Whole),
+                Err(StoreError::NotFound { .. }) => return Ok(Found::Gone),
+                Err(StoreError::Quarantined { .. }) => return Ok(Found::Damaged),
+                Err(error) => last = Some(error),
+            }
+        }
+        match last {
+            Some(StoreError::Io { path, source }) if is_lost(&source) => {
+                let shard = key.address.short();
+                tracing::error!(shard, path = %path.display(), error = %source, "a shard cannot be read; it goes into quarantine");
+                let entry = self.readable(key)?;
+                self.run_writer(move |inner| inner.quarantine(key, entry)).await?;
+                Ok(Found::Damaged)
+            }
+            error => error.map_or(Ok(Found::Whole), Err),
+        }
+    }
+
+    /// Whether readers have less than half of their memory left.
+    #[must_use]
+    pub fn is_read_heavily(&self) -> bool {
+        self.inner.outgoing.is_half_out()
     }
 
     fn readable(&self, key: ShardKey) -> Result<Entry, StoreError> {

@@ -1,0 +1,48 @@
+//! A whole peer checks its shards by itself, tells the directory, and does not when it is told not to.
+
+use common::proto::Refusal;
+use common::proto::directory::Heartbeat;
+
+use super::cluster::{Cluster, noise, refusal, within};
+use crate::config::ServeConfig;
+use crate::scrub::Progress;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flipped_byte_is_found_and_told_unless_the_scrubber_is_off() {
+    let cluster = Cluster::start();
+    cluster.joined(std::time::Duration::ZERO);
+    let off = || ServeConfig { scrub_rate: None, ..ServeConfig::new(cluster.data()) };
+    let peer = cluster.serve_as(off()).await;
+    let device = cluster.device(1, &peer).await;
+    let bytes = noise(1, 300_000);
+    let put = cluster.put_of(&device, &bytes);
+    device.put(&put, &bytes).await.unwrap();
+    drop(device);
+    peer.end().await;
+    let path = cluster.data().join("store/segments/00000001.seg");
+    let mut segment = std::fs::read(&path).unwrap();
+    segment[100_000] ^= 1;
+    std::fs::write(&path, segment).unwrap();
+
+    let heard = |wanted: fn(&Heartbeat) -> bool| {
+        let mut heard = cluster.directory.heard.subscribe();
+        async move { within(heard.wait_for(|h| h.as_ref().is_some_and(wanted))).await.unwrap().clone().unwrap() }
+    };
+    let peer = cluster.serve_as(off()).await;
+    let first = heard(|heard| heard.shards == 1 && !heard.leaving).await;
+    assert_eq!((first.scrub_since, first.scrubbed, first.quarantined), (None, None, 0));
+    peer.end().await;
+    assert_eq!(Progress::load(&cluster.data().join("scrub")), Progress::default());
+
+    let peer = cluster.serve().await;
+    let told = heard(|heard| heard.scrubbed.is_some()).await;
+    assert!(told.scrub_since.is_some());
+    assert_eq!((told.shards, told.quarantined), (0, 1));
+    let device = cluster.device(1, &peer).await;
+    assert_eq!(refusal(device.get_all(put.address).await), Refusal::Quarantined);
+    peer.end().await;
+    let status = crate::status::status(&cluster.data(), super::cluster::now()).unwrap();
+    assert_eq!((status.scrub_shards, status.scrub_damaged), (1, 1));
+    assert!(status.scrub_ended.is_some());
+    cluster.end().await;
+}
