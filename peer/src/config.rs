@@ -77,6 +77,14 @@ pub const SCRUB_SAVE: Duration = Duration::from_secs(60);
 pub const SCRUB_LEAST_PAUSE: Duration = Duration::from_secs(1);
 /// How long, and how often, it stands back before a shard while readers fill their memory.
 pub const SCRUB_STAND_BACK: (Duration, u32) = (Duration::from_millis(200), 50);
+/// How long a dropped shard is kept: a week to notice that it should not have been dropped.
+pub const KEEP_TRASH: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often the trash and the room are looked at: two counters and a `statvfs`.
+pub const PURGE_PAUSE: Duration = Duration::from_secs(1);
+/// Below this much room the oldest trash goes before its time: a little before new shards are refused.
+pub const PURGE_BELOW: u64 = 2 * WRITABLE_FROM;
+/// Shards that are purged before the next look.
+pub const PURGE_AT_ONCE: usize = 256;
 /// Deletions of one order under way at once: enough for shared syncs.
 pub const DROPS_AT_ONCE: usize = 32;
 /// Threads that the disk may keep busy: the store's 64 writers, and readers.
@@ -100,6 +108,8 @@ pub struct ServeConfig {
     pub scrub_rate: Option<ByteSize>,
     /// From the beginning of one pass over all shards to that of the next, at the least.
     pub scrub_every: Duration,
+    /// How long a dropped shard is kept, while there is room.
+    pub keep_trash: Duration,
     pub endpoint: EndpointOptions,
     pub serve: ServeOptions,
     pub clock: Clock,
@@ -118,6 +128,7 @@ impl ServeConfig {
             segment: None,
             scrub_rate: Some(SCRUB_RATE),
             scrub_every: SCRUB_EVERY,
+            keep_trash: KEEP_TRASH,
             endpoint: EndpointOptions::peer(),
             // Each device keeps one connection to each peer. The grace leaves time for the good-bye within 5 s.
             serve: ServeOptions {

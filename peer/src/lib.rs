@@ -7,7 +7,7 @@
 //! - who may ask what: [`authorize`], [`checked`], [`spent`];
 //! - what is asked: by devices [`put`], [`chain`], [`get`], by peers [`fetch`], by the directory [`orders`], [`make`] (from [`sources`]), [`inventory`];
 //!   dispatched in [`service`]; the way to other peers: [`neighbours`];
-//! - what it does by itself: [`scrub`];
+//! - what it does by itself: [`scrub`], [`purge`];
 //! - what it tells the directory: [`heartbeat`], [`renew`].
 //!
 //! Start it within another program with [`run`].
@@ -28,6 +28,7 @@ pub mod known;
 mod make;
 mod neighbours;
 mod orders;
+mod purge;
 mod put;
 mod recent;
 mod renew;

@@ -1,7 +1,7 @@
 //! Serve: a peer runs, from an opened data folder to a clean end.
 //!
 //! One UDP socket listens, dials the directory, and takes its orders back on that connection. What runs: the server, the orders
-//! on the link, the scrubber, the heartbeat, the renewal; each is owned here and ends here. The end: no new requests, a good-bye to the
+//! on the link, the scrubber, the heartbeat, the renewal, the purging; each is owned here and ends here. The end: no new requests, a good-bye to the
 //! directory, a grace for what is under way, hints for a fast next start; within 5 s.
 
 use std::future::Future;
@@ -25,6 +25,7 @@ use crate::folder::{FolderError, Joined, check_addresses};
 use crate::heartbeat::{Presence, Pulse};
 use crate::known::{Known, KnownError};
 use crate::neighbours::Neighbours;
+use crate::purge::Purge;
 use crate::renew::Renewal;
 use crate::scrub::{Pace, Progress, Scrub};
 use crate::service::Service;
@@ -116,6 +117,7 @@ struct Started {
     presence: Presence,
     renewal: Renewal,
     scrub: Scrub,
+    purge: Purge,
     listening: std::path::PathBuf,
 }
 
@@ -163,8 +165,10 @@ async fn start(config: &ServeConfig, joined: Joined, store: Store) -> Result<Sta
     };
     let pace = Pace { rate: config.scrub_rate.unwrap_or_default(), every: config.scrub_every };
     let scrub = Scrub { store: store.clone(), known: known.clone(), path, pace, progress };
+    let purge =
+        Purge { store: store.clone(), known: known.clone(), clock: config.clock.clone(), keep: config.keep_trash };
     let service = Service::new(store, known, neighbours);
-    Ok(Started { service, endpoint, address, link, presence, renewal, scrub, listening: layout.listening() })
+    Ok(Started { service, endpoint, address, link, presence, renewal, scrub, purge, listening: layout.listening() })
 }
 
 fn addresses(texts: &[String]) -> Result<Addresses, ServeError> {
@@ -185,7 +189,7 @@ async fn attend(
     shutdown: impl Future<Output = ()>,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
-    let Started { service, endpoint, address, link, presence, renewal, scrub, listening } = started;
+    let Started { service, endpoint, address, link, presence, renewal, scrub, purge, listening } = started;
     let peer = renewal.credentials.identity().short();
     let (stop, stopped) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);
@@ -210,8 +214,9 @@ async fn attend(
     }
     let mut pulse = JoinSet::new();
     pulse.spawn(Pulse { service, link, presence, scrub: progress, scrubs, answered }.run(leaving));
-    let mut renewing = JoinSet::new();
-    renewing.spawn(renewal.run());
+    let mut aside = JoinSet::new();
+    aside.spawn(renewal.run());
+    aside.spawn(purge.run());
 
     let ready = async {
         if timeout(FIRST_ANSWER, first.wait_for(|answered| *answered)).await.is_err() {
@@ -229,14 +234,14 @@ async fn attend(
         failed = ready => failed,
         done = parts.join_next() => Err(early(done)),
         done = pulse.join_next() => Err(early(done)),
-        done = renewing.join_next() => Err(early(done)),
+        done = aside.join_next() => Err(early(done)),
     };
     tracing::info!("ending");
     leave.send_replace(true);
     while pulse.join_next().await.is_some() {}
     stop.send_replace(true);
     while parts.join_next().await.is_some() {}
-    renewing.shutdown().await;
+    aside.shutdown().await;
     ended
 }
 

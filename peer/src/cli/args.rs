@@ -108,6 +108,10 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "DURATION", env = "SHOAL_PEER_SCRUB_EVERY", default_value = "14d", value_parser = duration)]
     pub scrub_every: Duration,
 
+    /// How long to keep dropped shards while there is room: days, or a duration like 12h.
+    #[arg(long, value_name = "DAYS", env = "SHOAL_PEER_TRASH_DAYS", default_value = "7")]
+    pub trash_days: Days,
+
     /// Look for the directory here first, should it have moved while this peer was away; up to 4 times.
     #[arg(long, value_name = "HOST:PORT", env = "SHOAL_PEER_DIRECTORY", value_delimiter = ',')]
     pub directory: Vec<String>,
@@ -130,6 +134,20 @@ impl FromStr for ScrubRate {
                 Ok(rate) if rate.0 > 0 => Ok(Self(Some(rate))),
                 Ok(_) | Err(_) => Err("write a size a second, like 8MiB, or off".to_owned()),
             },
+        }
+    }
+}
+
+/// A number of days, or a duration with units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Days(pub Duration);
+
+impl FromStr for Days {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<u32>() {
+            Ok(days) => Ok(Self(Duration::from_secs(u64::from(days) * 24 * 3600))),
+            Err(_) => duration(text).map(Self),
         }
     }
 }
@@ -168,10 +186,15 @@ mod tests {
     }
 
     #[test]
-    fn a_scrub_rate_is_a_size_or_off() {
+    fn a_scrub_rate_is_a_size_or_off_and_days_may_have_units() {
         for (text, expected) in [("off", Some(None)), ("1MiB", Some(Some(ByteSize::mib(1)))), ("0", None), ("x", None)]
         {
             assert_eq!(text.parse::<ScrubRate>().ok().map(|rate| rate.0), expected, "{text}");
+        }
+        for (text, seconds) in
+            [("7", Some(604_800)), ("7d", Some(604_800)), ("1h", Some(3_600)), ("0s", Some(0)), ("x", None)]
+        {
+            assert_eq!(text.parse::<Days>().ok().map(|days| days.0.as_secs()), seconds, "{text}");
         }
     }
 }

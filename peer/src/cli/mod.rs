@@ -109,6 +109,7 @@ fn run_serve(args: ServeArgs) -> Result<ExitCode, Failure> {
         directory: args.directory,
         scrub_rate: args.scrub_rate.0,
         scrub_every: args.scrub_every,
+        keep_trash: args.trash_days.0,
         ..ServeConfig::new(args.data)
     };
     let runtime = runtime()?;

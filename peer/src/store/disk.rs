@@ -6,11 +6,12 @@
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FallocateFlags, FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 
 use super::buffer::Aligned;
 use super::error::StoreError;
@@ -51,6 +52,10 @@ pub(crate) trait DiskFile: Send + Sync + Debug {
     /// Everything written so far survives a power cut afterwards.
     fn sync(&self) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
+    /// How much of the disk it takes.
+    fn allocated(&self) -> io::Result<u64>;
+    /// Gives these bytes back: they read as zeros from then on. `false`: this file system does not do it.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool>;
 }
 
 /// A real data folder, locked while this exists.
@@ -190,6 +195,19 @@ impl DiskFile for File {
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
+
+    fn allocated(&self) -> io::Result<u64> {
+        let about = self.metadata()?;
+        Ok(about.blocks().saturating_mul(512).min(about.len())) // some file systems set more aside for what may be appended
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
+        match rustix::fs::fallocate(self, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -211,6 +229,14 @@ mod tests {
             page.as_mut_slice().fill(0);
             disk.open("segments/1").unwrap().read_at(page.as_mut_slice(), PAGE as u64).unwrap();
             assert!(page.as_slice().iter().all(|byte| *byte == 7));
+            assert_eq!(file.allocated().unwrap(), 2 * PAGE as u64, "the first page was never written");
+            if file.punch(PAGE as u64, PAGE as u64).unwrap() {
+                assert_eq!(file.len().unwrap(), 3 * PAGE as u64);
+                assert_eq!(file.allocated().unwrap(), PAGE as u64);
+                file.read_at(page.as_mut_slice(), PAGE as u64).unwrap();
+                assert!(page.as_slice()[..PAGE].iter().all(|byte| *byte == 0));
+                assert!(page.as_slice()[PAGE..].iter().all(|byte| *byte == 7));
+            }
             assert_eq!(disk.list(SEGMENTS).unwrap(), ["1"]);
             assert!(disk.create("segments/1").is_err(), "never over one that is there");
             assert!(disk.read("probe", 1).unwrap().is_none(), "the probe is gone");

@@ -85,7 +85,7 @@ impl Store {
     /// [`StoreError::Io`].
     pub async fn read(&self, key: ShardKey, offset: u64, len: usize) -> Result<Bytes, StoreError> {
         let entry = self.readable(key)?;
-        self.read_entry(entry, offset, len).await
+        self.read_entry(key, entry, offset, len).await
     }
 
     /// Reads all of a shard and checks its SHA-1. One that fails goes into quarantine, durably, and is never served again.
@@ -97,7 +97,7 @@ impl Store {
         let mut addresser = Addresser::new();
         for offset in (0..entry.body_len as usize).step_by(RUN) {
             let len = RUN.min(entry.body_len as usize - offset);
-            let bytes = self.read_entry(entry, offset as u64, len).await?;
+            let bytes = self.read_entry(key, entry, offset as u64, len).await?;
             let hashed = tokio::task::spawn_blocking(move || {
                 addresser.update(&bytes);
                 addresser
@@ -153,7 +153,7 @@ impl Store {
         }
     }
 
-    async fn read_entry(&self, entry: Entry, offset: u64, len: usize) -> Result<Bytes, StoreError> {
+    async fn read_entry(&self, key: ShardKey, entry: Entry, offset: u64, len: usize) -> Result<Bytes, StoreError> {
         let shard = u64::from(entry.body_len);
         if offset.checked_add(len as u64).is_none_or(|end| end > shard) {
             return Err(StoreError::OutOfRange { offset, len: len as u64, shard });
@@ -174,6 +174,10 @@ impl Store {
         let job = tokio::task::spawn_blocking(move || {
             let room = buffer.first_mut().get_mut(..pages).unwrap_or_default();
             inner.read_pages(entry.place.segment, room, aligned)?;
+            // Pages are given back only after the index has forgotten them: what is still there now was there all the time.
+            if lock(&inner.index).get(&key).is_none_or(|now| now.place != entry.place) {
+                return Err(StoreError::NotFound { address: key.address });
+            }
             Ok(Bytes::from_owner(Range { buffer, from, to }))
         });
         job.await.map_err(|_| StoreError::Stopped)?

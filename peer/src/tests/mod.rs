@@ -7,5 +7,5 @@ mod join;
 mod make;
 mod orders;
 mod refused;
-mod scrub;
 mod store_and_read;
+mod upkeep;
