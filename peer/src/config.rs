@@ -67,6 +67,24 @@ pub const MAKE_BYTES: usize = 64 << 20;
 pub const FETCH_DIAL: Duration = Duration::from_secs(3);
 pub const FETCH_ANSWER: Duration = Duration::from_secs(15);
 pub const FETCH_TIME: Duration = Duration::from_secs(60);
+/// How fast shards are checked: a terabyte in 1.5 days, and a twentieth of what a slow disk reads. Each pass begins so long after the
+/// last one: what a disk loses is found within a month at the latest.
+pub const SCRUB_RATE: ByteSize = ByteSize::mib(8);
+pub const SCRUB_EVERY: Duration = Duration::from_secs(14 * 24 * 3600);
+/// How often it is written down where the scrubber is; a crash costs a minute's work.
+pub const SCRUB_SAVE: Duration = Duration::from_secs(60);
+/// The least pause between two passes, whatever was asked for.
+pub const SCRUB_LEAST_PAUSE: Duration = Duration::from_secs(1);
+/// How long, and how often, it stands back before a shard while readers fill their memory.
+pub const SCRUB_STAND_BACK: (Duration, u32) = (Duration::from_millis(200), 50);
+/// How long a dropped shard is kept: a week to notice that it should not have been dropped.
+pub const KEEP_TRASH: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often the trash and the room are looked at: two counters and a `statvfs`.
+pub const PURGE_PAUSE: Duration = Duration::from_secs(1);
+/// Below this much room the oldest trash goes before its time: a little before new shards are refused.
+pub const PURGE_BELOW: u64 = 2 * WRITABLE_FROM;
+/// Shards that are purged before the next look.
+pub const PURGE_AT_ONCE: usize = 256;
 /// Deletions of one order under way at once: enough for shared syncs.
 pub const DROPS_AT_ONCE: usize = 32;
 /// Threads that the disk may keep busy: the store's 64 writers, and readers.
@@ -86,6 +104,12 @@ pub struct ServeConfig {
     pub buffers: ByteSize,
     /// Where a segment ends; see the store.
     pub segment: Option<ByteSize>,
+    /// Bytes a second at which shards are checked; `None`: they are not.
+    pub scrub_rate: Option<ByteSize>,
+    /// From the beginning of one pass over all shards to that of the next, at the least.
+    pub scrub_every: Duration,
+    /// How long a dropped shard is kept, while there is room.
+    pub keep_trash: Duration,
     pub endpoint: EndpointOptions,
     pub serve: ServeOptions,
     pub clock: Clock,
@@ -102,6 +126,9 @@ impl ServeConfig {
             directory: Vec::new(),
             buffers: ByteSize::mib(48),
             segment: None,
+            scrub_rate: Some(SCRUB_RATE),
+            scrub_every: SCRUB_EVERY,
+            keep_trash: KEEP_TRASH,
             endpoint: EndpointOptions::peer(),
             // Each device keeps one connection to each peer. The grace leaves time for the good-bye within 5 s.
             serve: ServeOptions {

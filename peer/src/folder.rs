@@ -8,6 +8,7 @@
 //! peer.key      its private key, mode 0600         made here, never sent
 //! peer.toml     settings: a human may edit them while nothing serves
 //! known         what the peer must not forget      see `known`
+//! scrub         where the scrubber is              see `scrub`
 //! listening     the address of the process that serves
 //! store/        the shards                         see `store`
 //! ```
@@ -225,7 +226,7 @@ impl Layout {
 
     files! {
         authority = "ca.pem", certificate = "peer.pem", key = "peer.key", settings = "peer.toml", known = "known",
-        listening = "listening", lock = "lock", store = "store", segments = "store/segments"
+        scrub = "scrub", listening = "listening", lock = "lock", store = "store", segments = "store/segments"
     }
 }
 

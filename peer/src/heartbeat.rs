@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::{
     FAREWELL, HEARTBEAT_LEAST, HEARTBEAT_MOST, HEARTBEAT_REFUSED, HEARTBEAT_RETRY, HEARTBEAT_TIME, WRITABLE_FROM,
 };
+use crate::scrub::Progress;
 use crate::service::Service;
 
 /// What it says that does not change while it runs.
@@ -33,6 +34,9 @@ pub(crate) struct Pulse {
     pub service: Service,
     pub link: Link,
     pub presence: Presence,
+    /// Where the scrubber is, and whether there is one.
+    pub scrub: watch::Receiver<Progress>,
+    pub scrubs: bool,
     /// Becomes true with the first answer.
     pub answered: watch::Sender<bool>,
 }
@@ -131,6 +135,7 @@ impl Pulse {
         let usage = usage.ok();
         let (used, free) = usage.map_or((0, 0), |usage| (usage.used, usage.free));
         let capacity = usage.and_then(|usage| usage.capacity).unwrap_or(used.saturating_add(free));
+        let scrub = *self.scrub.borrow();
         Heartbeat {
             advertise: self.presence.advertise.clone(),
             label: self.presence.label.clone(),
@@ -141,8 +146,8 @@ impl Pulse {
             shards: usage.map_or(0, |usage| usage.tallies.live.shards),
             trash: usage.map_or(0, |usage| usage.tallies.trash.bytes),
             quarantined: usage.map_or(0, |usage| usage.tallies.quarantined.shards),
-            scrub_since: None,
-            scrubbed: None,
+            scrub_since: scrub.since.filter(|_| self.scrubs),
+            scrubbed: scrub.ended,
             writable: !leaving && !self.service.is_poisoned() && free >= WRITABLE_FROM,
             seen: known.seen(),
             map: known.epoch(),

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::bounded::BoundedVec;
-use common::codec::{self, CodecError};
+use common::codec::CodecError;
 use common::disk::{self, DiskError};
 use common::history::HistoryPoint;
 use common::id::{ClusterId, PeerId};
@@ -26,10 +26,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::config::KNOWN_PAUSE;
+use crate::headed::{self, Unreadable};
 
 const MAGIC: &[u8; 8] = b"SHOALKNW";
 const VERSION: u16 = 2;
-const HEAD: usize = 8 + 2 + 4;
 
 /// What was known cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -69,31 +69,14 @@ impl Durable {
     /// When the file is missing, damaged, or of a newer version.
     pub fn load(path: &Path) -> Result<Self, KnownError> {
         let bytes = disk::read_small(path)?;
-        let damaged = |source| KnownError::Damaged { path: path.to_owned(), source };
-        let (head, content) = bytes.split_at_checked(HEAD).ok_or_else(|| damaged(None))?;
-        let (magic, rest) = head.split_at_checked(MAGIC.len()).ok_or_else(|| damaged(None))?;
-        let &[v0, v1, c0, c1, c2, c3] = rest else { return Err(damaged(None)) };
-        if magic != MAGIC {
-            return Err(damaged(None));
-        }
-        let version = u16::from_le_bytes([v0, v1]);
-        if version != VERSION {
-            return Err(KnownError::Newer { path: path.to_owned(), found: version });
-        }
-        if crc32c::crc32c(content) != u32::from_le_bytes([c0, c1, c2, c3]) {
-            return Err(damaged(None));
-        }
-        codec::decode(content).map_err(|source| damaged(Some(source)))
+        headed::decode(MAGIC, VERSION, &bytes).map_err(|error| match error {
+            Unreadable::Newer { found } => KnownError::Newer { path: path.to_owned(), found },
+            Unreadable::Damaged(source) => KnownError::Damaged { path: path.to_owned(), source },
+        })
     }
 
     fn encode(&self) -> Result<Vec<u8>, KnownError> {
-        let content = codec::encode(self).map_err(KnownError::Unwritable)?;
-        let mut bytes = Vec::with_capacity(HEAD + content.len());
-        bytes.extend_from_slice(MAGIC);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
-        bytes.extend_from_slice(&crc32c::crc32c(&content).to_le_bytes());
-        bytes.extend_from_slice(&content);
-        Ok(bytes)
+        headed::encode(MAGIC, VERSION, self).map_err(KnownError::Unwritable)
     }
 
     /// Puts it on the disk in the place of what was there.

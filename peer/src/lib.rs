@@ -2,11 +2,12 @@
 //!
 //! In reading order:
 //!
-//! - what lies in the data folder: [`folder`], [`known`], and the shards in [`store`];
+//! - what lies in the data folder: [`folder`], [`known`], [`headed`], and the shards in [`store`];
 //! - how it comes to be: [`join`], [`draft`]; how it is run: [`config`], [`serve`]; how it is asked from outside: [`status`];
 //! - who may ask what: [`authorize`], [`checked`], [`spent`];
 //! - what is asked: by devices [`put`], [`chain`], [`get`], by peers [`fetch`], by the directory [`orders`], [`make`] (from [`sources`]), [`inventory`];
 //!   dispatched in [`service`]; the way to other peers: [`neighbours`];
+//! - what it does by itself: [`scrub`], [`purge`];
 //! - what it tells the directory: [`heartbeat`], [`renew`].
 //!
 //! Start it within another program with [`run`].
@@ -19,6 +20,7 @@ pub mod draft;
 mod fetch;
 pub mod folder;
 mod get;
+mod headed;
 mod heartbeat;
 mod inventory;
 pub mod join;
@@ -26,9 +28,11 @@ pub mod known;
 mod make;
 mod neighbours;
 mod orders;
+mod purge;
 mod put;
 mod recent;
 mod renew;
+pub mod scrub;
 pub mod serve;
 mod service;
 mod sources;

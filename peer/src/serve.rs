@@ -1,7 +1,7 @@
 //! Serve: a peer runs, from an opened data folder to a clean end.
 //!
 //! One UDP socket listens, dials the directory, and takes its orders back on that connection. What runs: the server, the orders
-//! on the link, the heartbeat, the renewal; each is owned here and ends here. The end: no new requests, a good-bye to the
+//! on the link, the scrubber, the heartbeat, the renewal, the purging; each is owned here and ends here. The end: no new requests, a good-bye to the
 //! directory, a grace for what is under way, hints for a fast next start; within 5 s.
 
 use std::future::Future;
@@ -25,7 +25,9 @@ use crate::folder::{FolderError, Joined, check_addresses};
 use crate::heartbeat::{Presence, Pulse};
 use crate::known::{Known, KnownError};
 use crate::neighbours::Neighbours;
+use crate::purge::Purge;
 use crate::renew::Renewal;
+use crate::scrub::{Pace, Progress, Scrub};
 use crate::service::Service;
 use crate::store::{Store, StoreError, StoreOptions};
 
@@ -114,6 +116,8 @@ struct Started {
     link: Link,
     presence: Presence,
     renewal: Renewal,
+    scrub: Scrub,
+    purge: Purge,
     listening: std::path::PathBuf,
 }
 
@@ -154,8 +158,17 @@ async fn start(config: &ServeConfig, joined: Joined, store: Store) -> Result<Sta
         path: layout.certificate(),
     };
     let neighbours = Neighbours::new(settings.peer, known.clone(), endpoint.clone(), to_peers);
+    let path = layout.scrub();
+    let progress = {
+        let path = path.clone();
+        watch::channel(blocking(move || Progress::load(&path)).await?).0
+    };
+    let pace = Pace { rate: config.scrub_rate.unwrap_or_default(), every: config.scrub_every };
+    let scrub = Scrub { store: store.clone(), known: known.clone(), path, pace, progress };
+    let purge =
+        Purge { store: store.clone(), known: known.clone(), clock: config.clock.clone(), keep: config.keep_trash };
     let service = Service::new(store, known, neighbours);
-    Ok(Started { service, endpoint, address, link, presence, renewal, listening: layout.listening() })
+    Ok(Started { service, endpoint, address, link, presence, renewal, scrub, purge, listening: layout.listening() })
 }
 
 fn addresses(texts: &[String]) -> Result<Addresses, ServeError> {
@@ -176,7 +189,7 @@ async fn attend(
     shutdown: impl Future<Output = ()>,
     on_ready: impl FnOnce(SocketAddr),
 ) -> Result<(), ServeError> {
-    let Started { service, endpoint, address, link, presence, renewal, listening } = started;
+    let Started { service, endpoint, address, link, presence, renewal, scrub, purge, listening } = started;
     let peer = renewal.credentials.identity().short();
     let (stop, stopped) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);
@@ -186,19 +199,24 @@ async fn attend(
         stopped.wait_for(|stop| *stop).await.ok(); // an error means that the sender is gone: the end as well
     };
 
+    let (progress, scrubs) = (scrub.progress.subscribe(), config.scrub_rate.is_some());
     let mut parts = JoinSet::new();
     {
         let (server, stopped) = (server.clone(), wait(stopped.clone()));
         parts.spawn(async move { server.run(&endpoint, stopped).await });
+    }
+    if config.scrub_rate.is_some() {
+        parts.spawn(scrub.run(stopped.clone()));
     }
     {
         let (link, stopped, limit) = (link.clone(), wait(stopped), config.endpoint.incoming_requests);
         parts.spawn(async move { server.run_on_link(&link, limit, stopped).await });
     }
     let mut pulse = JoinSet::new();
-    pulse.spawn(Pulse { service, link, presence, answered }.run(leaving));
-    let mut renewing = JoinSet::new();
-    renewing.spawn(renewal.run());
+    pulse.spawn(Pulse { service, link, presence, scrub: progress, scrubs, answered }.run(leaving));
+    let mut aside = JoinSet::new();
+    aside.spawn(renewal.run());
+    aside.spawn(purge.run());
 
     let ready = async {
         if timeout(FIRST_ANSWER, first.wait_for(|answered| *answered)).await.is_err() {
@@ -216,14 +234,14 @@ async fn attend(
         failed = ready => failed,
         done = parts.join_next() => Err(early(done)),
         done = pulse.join_next() => Err(early(done)),
-        done = renewing.join_next() => Err(early(done)),
+        done = aside.join_next() => Err(early(done)),
     };
     tracing::info!("ending");
     leave.send_replace(true);
     while pulse.join_next().await.is_some() {}
     stop.send_replace(true);
     while parts.join_next().await.is_some() {}
-    renewing.shutdown().await;
+    aside.shutdown().await;
     ended
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::folder::{FolderError, Joined, Layout};
 use crate::known::{Durable, KnownError};
+use crate::scrub::Progress;
 
 /// Why nothing can be said.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,12 @@ pub struct Status {
     pub capacity_bytes: Option<u64>,
     /// What the segments take on the disk.
     pub used_bytes: u64,
+    /// When the newest check of all shards began, how many were checked and found damaged since, and when the last one ended; as of a
+    /// minute ago at the most.
+    pub scrub_since: Option<String>,
+    pub scrub_shards: u64,
+    pub scrub_damaged: u64,
+    pub scrub_ended: Option<String>,
     /// The highest generation of the directory that was seen.
     pub generation: u64,
     pub certificate_valid_until: String,
@@ -65,6 +72,7 @@ pub struct Serving {
 pub fn status(data: &Path, now: Timestamp) -> Result<Status, StatusError> {
     let Joined { layout, settings, certificate, .. } = Joined::load(data)?;
     let durable = Durable::load(&layout.known())?;
+    let scrub = Progress::load(&layout.scrub());
     let (_, until) = role::validity(&certificate)?;
     let mut directory: Vec<String> = durable.directory.iter().map(ToString::to_string).collect();
     if directory.is_empty() {
@@ -81,6 +89,10 @@ pub fn status(data: &Path, now: Timestamp) -> Result<Status, StatusError> {
         advertise: settings.advertise,
         capacity_bytes: settings.capacity.map(|size| size.0),
         used_bytes: used(&layout.segments())?,
+        scrub_since: scrub.since.map(|at| at.to_string()),
+        scrub_shards: scrub.shards,
+        scrub_damaged: scrub.damaged,
+        scrub_ended: scrub.ended.map(|at| at.to_string()),
         generation: durable.generation,
         certificate_valid_until: until.to_string(),
         certificate_expired: now > until,

@@ -1,6 +1,8 @@
 //! Args: what can be said on the command line.
 
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use common::size::ByteSize;
@@ -98,6 +100,18 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "SIZE", env = "SHOAL_PEER_RESERVE")]
     pub reserve: Option<ByteSize>,
 
+    /// How many bytes a second to read to check what is stored, or off.
+    #[arg(long, value_name = "SIZE", env = "SHOAL_PEER_SCRUB_RATE", default_value = "8MiB")]
+    pub scrub_rate: ScrubRate,
+
+    /// From the beginning of one check of all shards to that of the next, at the least.
+    #[arg(long, value_name = "DURATION", env = "SHOAL_PEER_SCRUB_EVERY", default_value = "14d", value_parser = duration)]
+    pub scrub_every: Duration,
+
+    /// How long to keep dropped shards while there is room: days, or a duration like 12h.
+    #[arg(long, value_name = "DAYS", env = "SHOAL_PEER_TRASH_DAYS", default_value = "7")]
+    pub trash_days: Days,
+
     /// Look for the directory here first, should it have moved while this peer was away; up to 4 times.
     #[arg(long, value_name = "HOST:PORT", env = "SHOAL_PEER_DIRECTORY", value_delimiter = ',')]
     pub directory: Vec<String>,
@@ -105,6 +119,41 @@ pub(super) struct ServeArgs {
     /// How to log: text or json.
     #[arg(long, value_name = "FORMAT", env = "SHOAL_LOG_FORMAT", default_value_t)]
     pub log_format: LogFormat,
+}
+
+/// Bytes a second, or none at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ScrubRate(pub Option<ByteSize>);
+
+impl FromStr for ScrubRate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            _ => match text.parse::<ByteSize>() {
+                Ok(rate) if rate.0 > 0 => Ok(Self(Some(rate))),
+                Ok(_) | Err(_) => Err("write a size a second, like 8MiB, or off".to_owned()),
+            },
+        }
+    }
+}
+
+/// A number of days, or a duration with units.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Days(pub Duration);
+
+impl FromStr for Days {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<u32>() {
+            Ok(days) => Ok(Self(Duration::from_secs(u64::from(days) * 24 * 3600))),
+            Err(_) => duration(text).map(Self),
+        }
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|error| format!("{error}; write it like 30s, 1h or 14d"))
 }
 
 #[derive(Args)]
@@ -133,6 +182,19 @@ mod tests {
             for argument in sub.get_arguments() {
                 assert!(argument.get_help().is_some(), "{} {}", sub.get_name(), argument.get_id());
             }
+        }
+    }
+
+    #[test]
+    fn a_scrub_rate_is_a_size_or_off_and_days_may_have_units() {
+        for (text, expected) in [("off", Some(None)), ("1MiB", Some(Some(ByteSize::mib(1)))), ("0", None), ("x", None)]
+        {
+            assert_eq!(text.parse::<ScrubRate>().ok().map(|rate| rate.0), expected, "{text}");
+        }
+        for (text, seconds) in
+            [("7", Some(604_800)), ("7d", Some(604_800)), ("1h", Some(3_600)), ("0s", Some(0)), ("x", None)]
+        {
+            assert_eq!(text.parse::<Days>().ok().map(|days| days.0.as_secs()), seconds, "{text}");
         }
     }
 }

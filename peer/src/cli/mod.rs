@@ -107,6 +107,9 @@ fn run_serve(args: ServeArgs) -> Result<ExitCode, Failure> {
         advertise: args.advertise,
         reserve: args.reserve.map_or(Reserve::Usual, Reserve::Bytes),
         directory: args.directory,
+        scrub_rate: args.scrub_rate.0,
+        scrub_every: args.scrub_every,
+        keep_trash: args.trash_days.0,
         ..ServeConfig::new(args.data)
     };
     let runtime = runtime()?;
@@ -145,6 +148,14 @@ fn describe(status: &Status) -> String {
     };
     let capacity = status.capacity_bytes.map_or_else(|| "the file system's".to_owned(), |b| ByteSize(b).to_string());
     let expired = if status.certificate_expired { ", which is over: join again" } else { "" };
+    let scrub = match (&status.scrub_since, &status.scrub_ended) {
+        (None, _) => "never begun".to_owned(),
+        (Some(since), ended) => {
+            let (shards, damaged) = (status.scrub_shards, status.scrub_damaged);
+            let ended = ended.as_ref().map_or_else(String::new, |ended| format!("; a whole pass ended at {ended}"));
+            format!("{shards} shards checked since {since}, {damaged} damaged{ended}")
+        }
+    };
     let lines = [
         ("peer", status.peer.clone()),
         ("cluster", status.cluster.clone()),
@@ -156,6 +167,7 @@ fn describe(status: &Status) -> String {
         ("advertise", status.advertise.join(", ")),
         ("capacity", capacity),
         ("used", ByteSize(status.used_bytes).to_string()),
+        ("scrub", scrub),
         ("generation", status.generation.to_string()),
         ("certificate", format!("until {}{expired}", status.certificate_valid_until)),
     ];

@@ -74,6 +74,11 @@ impl Pool {
         Ok(Buffer { pieces, pool: Arc::clone(self), _permit: permit })
     }
 
+    /// Whether more than half of it is on loan.
+    pub(crate) fn is_half_out(&self) -> bool {
+        self.budget.available_permits() < self.pieces / 2
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Aligned>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -6,12 +6,12 @@
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, IoSliceMut, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock};
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation, OFlags, fadvise, flock};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use super::buffer::Aligned;
 use super::error::StoreError;
@@ -60,6 +60,10 @@ pub(crate) trait DiskFile: Send + Sync + Debug {
     /// Everything written so far survives a power cut afterwards.
     fn sync(&self) -> io::Result<()>;
     fn len(&self) -> io::Result<u64>;
+    /// How much of the disk it takes.
+    fn allocated(&self) -> io::Result<u64>;
+    /// Gives these bytes back: they read as zeros from then on. `false`: this file system does not do it.
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool>;
 }
 
 /// A real data folder, locked while this exists.
@@ -221,6 +225,19 @@ impl DiskFile for Segment {
     fn len(&self) -> io::Result<u64> {
         Ok(self.direct.metadata()?.len())
     }
+
+    fn allocated(&self) -> io::Result<u64> {
+        let about = self.direct.metadata()?;
+        Ok(about.blocks().saturating_mul(512).min(about.len())) // some file systems set more aside for what may be appended
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
+        match rustix::fs::fallocate(&self.direct, FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, offset, len) {
+            Ok(()) => Ok(true),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -255,6 +272,14 @@ mod tests {
                 if file.read_at_once(&mut read, PAGE as u64 + 20) {
                     assert_eq!(read, [content; 100]);
                 }
+            }
+            assert_eq!(file.allocated().unwrap(), 2 * PAGE as u64, "the first page was never written");
+            if file.punch(PAGE as u64, PAGE as u64).unwrap() {
+                assert_eq!(file.len().unwrap(), 3 * PAGE as u64);
+                assert_eq!(file.allocated().unwrap(), PAGE as u64);
+                file.read_at(page.as_mut_slice(), PAGE as u64).unwrap();
+                assert!(page.as_slice()[..PAGE].iter().all(|byte| *byte == 0));
+                assert!(page.as_slice()[PAGE..].iter().all(|byte| *byte == 9));
             }
             assert_eq!(disk.list(SEGMENTS).unwrap(), ["1"]);
             assert!(disk.create("segments/1").is_err(), "never over one that is there");

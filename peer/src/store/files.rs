@@ -32,6 +32,13 @@ impl Files {
         lock(&self.open).files.get(&segment).cloned()
     }
 
+    /// The segment is removed: its room comes back when nobody has it open.
+    pub(crate) fn forget(&self, segment: u32) {
+        let mut open = lock(&self.open);
+        open.files.remove(&segment);
+        open.oldest_first.retain(|kept| *kept != segment);
+    }
+
     /// The segment's file. Whoever has it may go on reading when it is no longer kept here. Blocking.
     pub(crate) fn get(&self, segment: u32) -> io::Result<Arc<dyn DiskFile>> {
         if let Some(file) = self.opened(segment) {

@@ -1,9 +1,9 @@
 //! Index: which shards are here and where. In memory, derived wholly from the records, in their order.
 //!
-//! About 130 bytes a shard: a terabyte of 2 MiB shards takes some 65 MiB. An account can neither see nor guess another's
+//! About 130 bytes a shard, and 60 more in the trash: a terabyte of 2 MiB shards takes some 65 MiB. An account can neither see nor guess another's
 //! shards, because the account is part of the key.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use common::address::ShardAddress;
@@ -71,7 +71,8 @@ impl Entry {
 
     /// The record that says `kind` about this shard, now.
     pub(crate) fn note(&self, key: ShardKey, kind: Kind, at: Timestamp) -> Record {
-        let target = if kind == Kind::Quarantined { self.place } else { Place::default() };
+        let names_its_target = matches!(kind, Kind::Quarantined | Kind::Purged);
+        let target = if names_its_target { self.place } else { Place::default() };
         Record {
             kind,
             index: self.index,
@@ -138,6 +139,19 @@ pub(crate) struct Index {
     tallies: Tallies,
     /// Over the live ones.
     sums: Sums,
+    /// What is in the trash, by age.
+    trash: BTreeSet<(Timestamp, ShardKey)>,
+    /// How many shards each segment holds that are here.
+    by_segment: BTreeMap<u32, u64>,
+    /// Bodies that nothing refers to any more, until they are taken.
+    dead: Vec<Dead>,
+}
+
+/// A record whose body is of no use any more, in whole pages with its header.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Dead {
+    pub place: Place,
+    pub pages: u32,
 }
 
 /// How many accounts one step over a part of the inventory looks at: the index is locked meanwhile.
@@ -160,6 +174,28 @@ impl Index {
     pub(crate) fn list(&self, after: Option<ShardKey>, limit: usize) -> Vec<ShardInfo> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.entries.range((from, Bound::Unbounded)).take(limit).map(|(key, entry)| entry.info(key)).collect()
+    }
+
+    /// Those in the trash since `until` or before, the oldest first: no more than are needed for so many bytes, and at most so many.
+    pub(crate) fn oldest_trash(&self, until: Timestamp, bytes: u64, most: usize) -> Vec<ShardKey> {
+        let mut left = bytes;
+        let of_age = self.trash.iter().take_while(|(since, _)| *since <= until).take(most).map(|(_, key)| *key);
+        let needed = of_age.take_while(|key| {
+            let bytes = self.entries.get(key).map_or(0, Entry::disk_bytes);
+            let needed = left > 0;
+            left = left.saturating_sub(bytes);
+            needed
+        });
+        needed.collect()
+    }
+
+    /// Whether any shard that is here lies in this segment.
+    pub(crate) fn uses(&self, segment: u32) -> bool {
+        self.by_segment.contains_key(&segment)
+    }
+
+    pub(crate) fn take_dead(&mut self) -> Vec<Dead> {
+        std::mem::take(&mut self.dead)
     }
 
     pub(crate) fn sums(&self) -> &Sums {
@@ -224,7 +260,9 @@ impl Index {
                 Some(Entry { state: ShardState::Quarantined { since }, ..old })
             }
             (Kind::Quarantined, Some(old)) => Some(old),
-            (Kind::Tombstone | Kind::Restored | Kind::Quarantined, None) => None,
+            (Kind::Purged, Some(old)) if old.place <= record.target => None,
+            (Kind::Purged, Some(old)) => Some(old),
+            (Kind::Tombstone | Kind::Restored | Kind::Quarantined | Kind::Purged, None) => None,
         };
         self.replace(key, old, new);
     }
@@ -245,6 +283,18 @@ impl Index {
 
     fn replace(&mut self, key: ShardKey, old: Option<Entry>, new: Option<Entry>) {
         if let Some(old) = old {
+            if let ShardState::Trash { since } = old.state {
+                self.trash.remove(&(since, key));
+            }
+            if new.is_none_or(|new| new.place != old.place) {
+                self.dead.push(Dead { place: old.place, pages: super::record::pages_of(old.body_len as usize) });
+            }
+            if let Some(count) = self.by_segment.get_mut(&old.place.segment) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.by_segment.remove(&old.place.segment);
+                }
+            }
             let tally = self.tallies.of(old.state);
             tally.shards = tally.shards.saturating_sub(1);
             tally.bytes = tally.bytes.saturating_sub(old.disk_bytes());
@@ -253,6 +303,10 @@ impl Index {
             }
         }
         if let Some(new) = new {
+            if let ShardState::Trash { since } = new.state {
+                self.trash.insert((since, key));
+            }
+            *self.by_segment.entry(new.place.segment).or_default() += 1;
             let tally = self.tallies.of(new.state);
             tally.shards += 1;
             tally.bytes += new.disk_bytes();
@@ -301,7 +355,7 @@ mod tests {
 
     #[test]
     fn the_later_record_wins() {
-        use Kind::{Quarantined, Restored, Shard, Tombstone, Void};
+        use Kind::{Purged, Quarantined, Restored, Shard, Tombstone, Void};
         let since = Timestamp(50);
         let (live, trash) = (Some(ShardState::Live), Some(ShardState::Trash { since }));
         let quarantined = Some(ShardState::Quarantined { since });
@@ -319,5 +373,9 @@ mod tests {
         check(&[Shard, Quarantined, Shard], live);
         check(&[Shard, Shard, Quarantined], live); // it is about the first body, which is not used any more
         check(&[Shard, Quarantined, Tombstone], None);
+        check(&[Shard, Tombstone, Purged], None);
+        check(&[Shard, Tombstone, Purged, Restored], None);
+        check(&[Shard, Tombstone, Purged, Shard], live);
+        check(&[Shard, Shard, Purged], live); // it is about the first body
     }
 }

@@ -3,7 +3,7 @@
 //! Guarantees: an acknowledged write would survive a power cut; a shard is visible only once it is durable; shards of
 //! accounts are wholly disjoint; only bytes with the right SHA-1 are ever written; bytes found wrong are never served again; any
 //! crash, full disk or damaged page costs at most what it hit, and a restart needs no hand. Memory is bounded by options.
-//! Not here: who may do what, purging of the trash and rewriting of segments, scrubbing by schedule.
+//! Not here: who may do what, when the trash is purged and shards are checked, rewriting of segments that are mostly dead.
 //!
 //! Way of a shard: [`Store::reserve`] -> [`ShardBuffer`] -> `finish(address)` -> [`VerifiedShard`] -> [`Store::write`].
 //!
@@ -16,7 +16,7 @@
 //!
 //! - formats: `record`, `hint`; what they add up to: `index`, `usage`;
 //! - memory: `buffer`, `shard`; disk: `disk`, `files`;
-//! - appending: `segment`, `busy`, `write`; what may be dropped: `doomed`; reading: `read`;
+//! - appending: `segment`, `busy`, `write`; what may be dropped: `doomed`; reading: `read`; giving room back: `reclaim`;
 //! - starting: `scan`, `recover`; `error`.
 
 mod buffer;
@@ -31,6 +31,7 @@ pub mod fuzzing;
 mod hint;
 mod index;
 mod read;
+mod reclaim;
 mod record;
 mod recover;
 mod scan;
@@ -57,12 +58,14 @@ use disk::{Disk, RealDisk};
 use doomed::Doomed;
 use files::Files;
 use index::Index;
+use reclaim::Reclaimer;
 use recover::{Recovered, recover};
 use segment::{Appender, Current, lock};
 
 pub use doomed::DOOMED;
 pub use error::{Retry, StoreError};
 pub use index::{ShardInfo, ShardKey, ShardState, Tallies, Tally};
+pub use read::Found;
 pub use recover::Recovery;
 pub use shard::{ShardBuffer, ShardMeta, VerifiedShard};
 pub use usage::{Reserve, Usage};
@@ -120,6 +123,7 @@ struct Inner {
     writers: Arc<Semaphore>,
     busy: Busy,
     doomed: Doomed,
+    reclaimer: Reclaimer,
     recovery: Recovery,
 }
 
@@ -135,7 +139,8 @@ impl Store {
     }
 
     fn open_on(disk: Arc<dyn Disk>, options: StoreOptions) -> Result<Self, StoreError> {
-        let Recovered { index, used, next_segment, recovery } = recover(&disk, options.cluster, options.peer)?;
+        let Recovered { mut index, used, next_segment, recovery } = recover(&disk, options.cluster, options.peer)?;
+        let at_start = index.take_dead();
         let appender = Appender {
             disk: Arc::clone(&disk),
             cluster: options.cluster,
@@ -145,6 +150,7 @@ impl Store {
             current: Current::starting_at(next_segment),
             used: AtomicU64::new(used),
             syncs: AtomicU64::new(0),
+            voids: Mutex::default(),
             poisoned: OnceLock::new(),
         };
         // One shard of the greatest length must always fit.
@@ -159,6 +165,7 @@ impl Store {
             writers: Arc::new(Semaphore::new(options.writers.clamp(1, 256))),
             busy: Busy::default(),
             doomed: Doomed::default(),
+            reclaimer: Reclaimer::new(at_start),
             recovery,
             options,
         };

@@ -39,6 +39,22 @@ impl AsRef<[u8]> for Range {
     }
 }
 
+/// What a check of a shard found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found {
+    Whole,
+    /// It is in quarantine now.
+    Damaged,
+    /// It is not here any more.
+    Gone,
+}
+
+/// The disk has lost it, by its own word or because its file is too short; anything else may pass.
+fn is_lost(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+        || error.kind() == std::io::ErrorKind::UnexpectedEof
+}
+
 impl Store {
     /// What is known of a shard, in whatever state it is.
     #[must_use]
@@ -83,7 +99,7 @@ impl Store {
     pub async fn read(&self, key: ShardKey, offset: u64, len: usize) -> Result<Bytes, StoreError> {
         let entry = self.readable(key)?;
         let way = if len <= CACHED { Way::Cached } else { Way::Direct };
-        self.read_entry(entry, offset, len, way).await
+        self.read_entry(key, entry, offset, len, way).await
     }
 
     /// Reads all of a shard and checks its SHA-1. One that fails goes into quarantine, durably, and is never served again.
@@ -95,7 +111,7 @@ impl Store {
         let mut addresser = Addresser::new();
         for offset in (0..entry.body_len as usize).step_by(RUN) {
             let len = RUN.min(entry.body_len as usize - offset);
-            let bytes = self.read_entry(entry, offset as u64, len, Way::Direct).await?;
+            let bytes = self.read_entry(key, entry, offset as u64, len, Way::Direct).await?;
             let hashed = tokio::task::spawn_blocking(move || {
                 addresser.update(&bytes);
                 addresser
@@ -110,6 +126,38 @@ impl Store {
         Err(StoreError::Quarantined { address: key.address })
     }
 
+    /// Verifies a shard; one that cannot be read, twice in a row, is put aside as well.
+    ///
+    /// # Errors
+    /// When it could not be checked, or not be put aside.
+    pub async fn scrub(&self, key: ShardKey) -> Result<Found, StoreError> {
+        let mut last = None;
+        for _ in 0..2 {
+            match self.verify(key).await {
+                Ok(()) => return Ok(Found::Whole),
+                Err(StoreError::NotFound { .. }) => return Ok(Found::Gone),
+                Err(StoreError::Quarantined { .. }) => return Ok(Found::Damaged),
+                Err(error) => last = Some(error),
+            }
+        }
+        match last {
+            Some(StoreError::Io { path, source }) if is_lost(&source) => {
+                let shard = key.address.short();
+                tracing::error!(shard, path = %path.display(), error = %source, "a shard cannot be read; it goes into quarantine");
+                let entry = self.readable(key)?;
+                self.run_writer(move |inner| inner.quarantine(key, entry)).await?;
+                Ok(Found::Damaged)
+            }
+            error => error.map_or(Ok(Found::Whole), Err),
+        }
+    }
+
+    /// Whether readers have less than half of their memory left.
+    #[must_use]
+    pub fn is_read_heavily(&self) -> bool {
+        self.inner.outgoing.is_half_out()
+    }
+
     fn readable(&self, key: ShardKey) -> Result<Entry, StoreError> {
         let found = lock(&self.inner.index).get(&key);
         let entry = found.ok_or(StoreError::NotFound { address: key.address })?;
@@ -119,7 +167,14 @@ impl Store {
         }
     }
 
-    async fn read_entry(&self, entry: Entry, offset: u64, len: usize, way: Way) -> Result<Bytes, StoreError> {
+    async fn read_entry(
+        &self,
+        key: ShardKey,
+        entry: Entry,
+        offset: u64,
+        len: usize,
+        way: Way,
+    ) -> Result<Bytes, StoreError> {
         let shard = u64::from(entry.body_len);
         if offset.checked_add(len as u64).is_none_or(|end| end > shard) {
             return Err(StoreError::OutOfRange { offset, len: len as u64, shard });
@@ -140,12 +195,14 @@ impl Store {
             && let Some(file) = self.inner.files.opened(entry.place.segment)
             && file.read_at_once(buffer.first_mut().get_mut(..pages).unwrap_or_default(), aligned)
         {
+            self.inner.is_still(key, entry)?;
             return Ok(Bytes::from_owner(Range { buffer, from, to }));
         }
         let inner = Arc::clone(&self.inner);
         let job = tokio::task::spawn_blocking(move || {
             let room = buffer.first_mut().get_mut(..pages).unwrap_or_default();
             inner.read_pages(entry.place.segment, room, aligned, way)?;
+            inner.is_still(key, entry)?;
             Ok(Bytes::from_owner(Range { buffer, from, to }))
         });
         job.await.map_err(|_| StoreError::Stopped)?
@@ -153,6 +210,15 @@ impl Store {
 }
 
 impl Inner {
+    /// After a read: pages are given back only after the index has forgotten them, so what is still there now was there all the time.
+    fn is_still(&self, key: ShardKey, entry: Entry) -> Result<(), StoreError> {
+        let now = lock(&self.index).get(&key);
+        if now.is_none_or(|now| now.place != entry.place) {
+            return Err(StoreError::NotFound { address: key.address });
+        }
+        Ok(())
+    }
+
     fn read_pages(&self, segment: u32, room: &mut [u8], offset: u64, way: Way) -> Result<(), StoreError> {
         let read = self.files.get(segment).and_then(|file| match way {
             Way::Direct => file.read_at(room, offset),

@@ -55,11 +55,13 @@ pub(crate) enum Kind {
     Restored = 4,
     /// A write that never became whole; what follows the header means nothing.
     Void = 5,
+    /// The trash was emptied of it: its body at `target`, and any before, is nothing that is here any more.
+    Purged = 6,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Shard, Self::Tombstone, Self::Quarantined, Self::Restored, Self::Void]
+        [Self::Shard, Self::Tombstone, Self::Quarantined, Self::Restored, Self::Void, Self::Purged]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }
@@ -77,9 +79,9 @@ pub(crate) struct Record {
     pub sealed_len: u32,
     pub body_len: u32,
     pub generation: u64,
-    /// When it was placed, dropped, restored or found damaged.
+    /// When it was placed, dropped, restored, found damaged or purged.
     pub at: Timestamp,
-    /// The record that a quarantine is about; zero in all other kinds.
+    /// The record that a quarantine or a purge is about; zero in all other kinds.
     pub target: Place,
 }
 

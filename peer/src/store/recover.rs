@@ -6,17 +6,19 @@
 //!    rest is synced before it counts.
 //! 3. Writing goes on in a new segment: nothing is ever appended behind a tail of unknown state.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use common::id::{ClusterId, PeerId};
+use common::address::ShardAddress;
+use common::id::{AccountId, ClusterId, PeerId};
 
 use super::buffer::Aligned;
-use super::disk::{Disk, DiskFile, SEGMENTS};
+use super::disk::{Disk, DiskFile, HINTS, SEGMENTS};
 use super::error::StoreError;
 use super::hint::{self, Found};
 use super::index::Index;
-use super::record::{FORMAT, PAGE, Place, SegmentHeader, Unreadable, check_version, field, put};
+use super::record::{FORMAT, Kind, PAGE, Place, SegmentHeader, Unreadable, check_version, field, put};
 use super::scan::{Bodies, Scan, scan};
 use super::segment::{hint_name, segment_name, write_hint, write_void};
 
@@ -53,6 +55,7 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, cluster: ClusterId, peer: PeerId) ->
     numbers.sort_unstable();
     check_format(disk, cluster, peer, numbers.is_empty())?;
     let mut recovered = Recovered { next_segment: 1, ..Recovered::default() };
+    remove_orphans(disk, &numbers);
     for number in numbers {
         recovered.next_segment = number.saturating_add(1);
         recover_segment(disk, (cluster, peer), number, &mut recovered)?;
@@ -60,6 +63,31 @@ pub(crate) fn recover(disk: &Arc<dyn Disk>, cluster: ClusterId, peer: PeerId) ->
     let Recovery { segments, scanned, void_records, damaged_pages, unreadable_segments } = recovered.recovery;
     tracing::info!(segments, scanned, void_records, damaged_pages, unreadable_segments, "the shard store is open");
     Ok(recovered)
+}
+
+/// For each shard up to where its bodies are of no use any more: they were purged, or the shard was written again behind them.
+fn what_is_over(records: &[Found], segment: u32) -> HashMap<(AccountId, ShardAddress), Place> {
+    let mut over = HashMap::new();
+    for (page, record) in records {
+        let until = match record.kind {
+            Kind::Purged => record.target,
+            Kind::Shard => Place { segment, page: page.saturating_sub(1) },
+            _ => continue,
+        };
+        let known = over.entry((record.account, record.address)).or_insert(until);
+        *known = until.max(*known);
+    }
+    over
+}
+
+/// A hint whose segment was removed must not be found by a later segment of the same number.
+fn remove_orphans(disk: &Arc<dyn Disk>, numbers: &[u32]) {
+    for name in disk.list(HINTS).unwrap_or_default() {
+        let number = name.strip_suffix(".hint").and_then(|number| number.parse::<u32>().ok());
+        if number.is_some_and(|number| numbers.binary_search(&number).is_err()) {
+            let _ = disk.remove(&format!("{HINTS}/{name}")); // its salt is another's, so nothing in it is believed
+        }
+    }
 }
 
 fn io_at(disk: &Arc<dyn Disk>, name: &str) -> impl FnOnce(io::Error) -> StoreError {
@@ -111,9 +139,10 @@ fn recover_segment(
         if len >= PAGE as u64 {
             file.read_at(page.as_mut_slice(), 0)?;
         }
-        Ok((file, len, page))
+        let taken = file.allocated()?;
+        Ok((file, len, taken, page))
     };
-    let (file, len, page) = open().map_err(io_at(disk, &name))?;
+    let (file, len, taken, page) = open().map_err(io_at(disk, &name))?;
     let header = match SegmentHeader::decode(page.as_slice()) {
         Ok(header) if (header.number, header.cluster, header.peer) == (number, cluster, peer) => header,
         Err(Unreadable::Newer { found }) => {
@@ -127,11 +156,11 @@ fn recover_segment(
         Ok(_) | Err(Unreadable::Garbage) => {
             tracing::error!(segment = number, "the segment's header is unreadable; its shards are not served");
             recovered.recovery.unreadable_segments += 1;
-            recovered.used += len;
+            recovered.used += taken;
             return Ok(());
         }
     };
-    recovered.used += len;
+    recovered.used += taken;
     recovered.recovery.segments += 1;
     for (page, record) in records_of(disk, &header, &file, len, &mut recovered.recovery)? {
         recovered.index.apply(Place { segment: number, page }, &record);
@@ -154,7 +183,12 @@ fn records_of(
     let bodies = if bytes.is_some() { Bodies::Trusted } else { Bodies::Checked };
     let Scan { records, broken, damaged_pages } = scan(file.as_ref(), segment, len, bodies);
     recovery.damaged_pages += damaged_pages;
+    let over = if broken.is_empty() { HashMap::new() } else { what_is_over(&records, segment.number) };
     for (page, record) in broken {
+        let place = Place { segment: segment.number, page };
+        if over.get(&(record.account, record.address)).is_some_and(|until| place <= *until) {
+            continue; // its pages were given back
+        }
         let (chunk, address) = (record.chunk.short(), record.address.short());
         tracing::warn!(segment = segment.number, page, chunk, address, "a record that is not whole is made void");
         recovery.void_records += 1;

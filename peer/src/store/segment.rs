@@ -15,6 +15,7 @@ use super::buffer::Aligned;
 use super::disk::{Disk, DiskFile, HINTS, SEGMENTS};
 use super::error::StoreError;
 use super::hint::{self, Found};
+use super::index::Dead;
 use super::record::{Kind, PAGE, Place, Record, SegmentHeader, put};
 
 pub(crate) fn segment_name(number: u32) -> String {
@@ -130,6 +131,8 @@ pub(crate) struct Appender {
     pub(crate) used: AtomicU64,
     pub(crate) syncs: AtomicU64,
     pub(crate) poisoned: OnceLock<PathBuf>,
+    /// Failed writes that were made void, and whose pages can go.
+    pub(crate) voids: Mutex<Vec<Dead>>,
 }
 
 #[derive(Debug)]
@@ -180,6 +183,11 @@ impl Appender {
         if let Some(segment) = segment {
             self.retire(&segment);
         }
+    }
+
+    /// The segment that is appended to.
+    pub(crate) fn current_number(&self) -> Option<u32> {
+        lock(&self.current).segment.as_ref().map(|segment| segment.header.number)
     }
 
     fn sync(&self, segment: &Segment) -> io::Result<()> {
@@ -259,6 +267,10 @@ impl Appender {
     /// After a failed write the pages may hold anything, even a valid header over a broken body.
     fn make_void(&self, segment: &Segment, page: u32, record: &Record) {
         let outcome = write_void(segment.file.as_ref(), &segment.header, page, record);
+        if outcome.is_ok() {
+            let place = Place { segment: segment.header.number, page };
+            lock(&self.voids).push(Dead { place, pages: record.pages() });
+        }
         if let Err(error) = outcome {
             // No hint then: the next start checks every body in this segment.
             lock(&segment.state).failed = true;

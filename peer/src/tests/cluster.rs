@@ -232,6 +232,10 @@ impl Cluster {
 
     pub(super) async fn serve(&self) -> Peer {
         let config = ServeConfig { segment: Some(common::size::ByteSize::mib(32)), ..ServeConfig::new(self.data()) };
+        self.serve_as(config).await
+    }
+
+    pub(super) async fn serve_as(&self, config: ServeConfig) -> Peer {
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, address) = oneshot::channel();
         let shutdown = async { stopped.await.unwrap_or(()) };

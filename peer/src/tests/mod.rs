@@ -8,3 +8,4 @@ mod make;
 mod orders;
 mod refused;
 mod store_and_read;
+mod upkeep;

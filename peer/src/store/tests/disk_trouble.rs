@@ -66,3 +66,24 @@ async fn a_failed_sync_ends_writing_but_not_reading() {
     assert_eq!(get(&store, ALICE, b"before").await.unwrap(), "before".as_bytes());
     assert_eq!(state(&store, ALICE, b"not durable"), "none");
 }
+
+#[tokio::test]
+async fn what_cannot_be_read_any_more_is_put_aside_by_a_check() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let bodies = [body(1, 3_000), body(2, 9_000)];
+    for body in &bodies {
+        put(&store, ALICE, body).await.unwrap();
+    }
+    store.close().await.unwrap();
+    let first = disk.bytes("segments/00000001.seg");
+    disk.set("segments/00000001.seg", Some(first[..3 * 4096].to_vec()));
+    let mut found = Vec::new();
+    for body in [&bodies[0], &bodies[1], &body(3, 10)] {
+        found.push(store.scrub(key(ALICE, body)).await.unwrap());
+    }
+    assert_eq!(found, [Found::Whole, Found::Damaged, Found::Gone]);
+    assert_eq!(state(&store, ALICE, &bodies[1]), "quarantined");
+    assert!(!put(&store, ALICE, &bodies[1]).await.unwrap().existed, "and it is healed by a new write");
+    assert_eq!(store.scrub(key(ALICE, &bodies[1])).await.unwrap(), Found::Whole);
+}

@@ -1,6 +1,6 @@
 //! A disk in memory that can lose its power: what was not synced is gone, or partly there, page by page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,6 +14,8 @@ use crate::store::segment::lock;
 struct Image {
     live: Vec<u8>,
     durable: Vec<u8>,
+    /// Pages that were given back, and not written since.
+    holes: BTreeSet<usize>,
     /// Its name would survive a power cut.
     named: bool,
 }
@@ -30,6 +32,9 @@ struct World {
     free: u64,
     /// The next sync of a segment says that it has begun, and waits.
     hold: Option<(Sender<()>, Receiver<()>)>,
+    no_holes: bool,
+    /// Files whose names a power cut would bring back.
+    removed: BTreeMap<String, Image>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,6 +90,10 @@ impl MemoryDisk {
         (held, go)
     }
 
+    pub(super) fn make_no_holes(&self) {
+        self.with(|world| world.no_holes = true);
+    }
+
     pub(super) fn set_free(&self, free: u64) {
         self.with(|world| world.free = free);
     }
@@ -101,7 +110,10 @@ impl MemoryDisk {
     pub(super) fn set(&self, name: &str, bytes: Option<Vec<u8>>) {
         self.with(|world| match bytes {
             Some(bytes) => {
-                world.files.insert(name.into(), Image { live: bytes.clone(), durable: bytes, named: true });
+                world.files.insert(
+                    name.into(),
+                    Image { live: bytes.clone(), durable: bytes, named: true, ..Image::default() },
+                );
             }
             None => {
                 world.files.remove(name);
@@ -119,7 +131,7 @@ impl MemoryDisk {
 
     /// The same disk after the power came back.
     pub(super) fn after_power_cut(&self, unsynced: Unsynced) -> Self {
-        let mut files = self.with(|world| world.files.clone());
+        let (mut files, removed) = self.with(|world| (world.files.clone(), world.removed.clone()));
         let mut random = if let Unsynced::Torn(seed) = unsynced { seed | 1 } else { 0 };
         let mut keep = || match unsynced {
             Unsynced::Lost => false,
@@ -132,6 +144,11 @@ impl MemoryDisk {
             }
         };
         files.retain(|_, image| image.named || keep());
+        for (name, image) in removed {
+            if image.named && !keep() {
+                files.entry(name).or_insert(image);
+            }
+        }
         for image in files.values_mut() {
             let len = if keep() { image.live.len().max(image.durable.len()) } else { image.durable.len() };
             image.durable.resize(len, 0);
@@ -142,6 +159,9 @@ impl MemoryDisk {
                 }
             }
             image.live = image.durable.clone();
+            let is_zero =
+                |page: &usize| image.live.chunks(PAGE).nth(*page).is_some_and(|page| page.iter().all(|b| *b == 0));
+            image.holes.retain(is_zero);
             image.named = true;
         }
         let next = Self::new();
@@ -198,6 +218,7 @@ impl Disk for MemoryDisk {
             for (_, image) in world.files.iter_mut().filter(|(name, _)| name.starts_with(folder)) {
                 image.named = true;
             }
+            world.removed.retain(|name, _| !name.starts_with(folder));
             Ok(())
         })
     }
@@ -213,8 +234,11 @@ impl Disk for MemoryDisk {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.set(name, None);
-        Ok(())
+        self.with(|world| {
+            let image = world.files.remove(name).ok_or(io::ErrorKind::NotFound)?;
+            world.removed.insert(name.into(), image);
+            Ok(())
+        })
     }
 
     fn space(&self) -> io::Result<Space> {
@@ -245,6 +269,7 @@ impl DiskFile for MemoryFile {
             let end = offset + bytes.len();
             image.live.resize(image.live.len().max(end), 0);
             image.live[offset..end].copy_from_slice(bytes);
+            image.holes.retain(|page| !(offset / PAGE..end / PAGE).contains(page));
             world.writes += 1;
             torn.map_or(Ok(()), |errno| Err(io::Error::from_raw_os_error(errno)))
         })
@@ -265,5 +290,27 @@ impl DiskFile for MemoryFile {
 
     fn len(&self) -> io::Result<u64> {
         self.disk.with(|world| Ok(world.image(&self.name)?.live.len() as u64))
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        self.disk.with(|world| {
+            let image = world.image(&self.name)?;
+            Ok((image.live.len() - image.holes.len() * PAGE) as u64)
+        })
+    }
+
+    fn punch(&self, offset: u64, len: u64) -> io::Result<bool> {
+        assert_eq!((len % PAGE as u64, offset % PAGE as u64), (0, 0), "whole pages");
+        let (from, to) = (usize::try_from(offset).unwrap(), usize::try_from(offset + len).unwrap());
+        self.disk.with(|world| {
+            if world.no_holes {
+                return Ok(false);
+            }
+            let image = world.image(&self.name)?;
+            let to = to.min(image.live.len());
+            image.live[from..to].fill(0);
+            image.holes.extend(from / PAGE..to / PAGE);
+            Ok(true)
+        })
     }
 }

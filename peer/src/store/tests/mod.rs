@@ -6,6 +6,7 @@ mod doomed;
 mod memory;
 mod model;
 mod power;
+mod reclaim;
 mod restart;
 mod use_it;
 

@@ -11,6 +11,8 @@ enum Step {
     Put(u64),
     Delete(u64),
     Restore(u64),
+    Purge,
+    Reclaim,
     Reopen { clean: bool, lose_hints: bool },
 }
 
@@ -19,6 +21,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         4 => (0..6u64).prop_map(Step::Put),
         2 => (0..6u64).prop_map(Step::Delete),
         1 => (0..6u64).prop_map(Step::Restore),
+        1 => Just(Step::Purge),
+        1 => Just(Step::Reclaim),
         1 => any::<(bool, bool)>().prop_map(|(clean, lose_hints)| Step::Reopen { clean, lose_hints }),
     ];
     prop::collection::vec(step, 1..40)
@@ -43,7 +47,18 @@ async fn check(steps: Vec<Step>) {
                 let done = store.restore(key(ALICE, &body_of(seed))).await;
                 assert_eq!(done.is_ok(), model.get_mut(&seed).map(|state| *state = "live").is_some());
             }
+            Step::Purge => {
+                let trash = model.values().filter(|state| **state == "trash").count();
+                assert_eq!(store.purge(common::time::Timestamp(u64::MAX), 100).await.unwrap(), trash);
+                model.retain(|_, state| *state != "trash");
+            }
+            Step::Reclaim => {
+                let before = store.usage().unwrap().used;
+                let given = store.reclaim().await.unwrap();
+                assert_eq!(store.usage().unwrap().used, before - given);
+            }
             Step::Reopen { clean, lose_hints } => {
+                let before = store.usage().unwrap().used;
                 if clean {
                     store.close().await.unwrap();
                 }
@@ -52,6 +67,7 @@ async fn check(steps: Vec<Step>) {
                     disk.names("hints/").iter().for_each(|name| disk.set(name, None));
                 }
                 store = open(&disk);
+                assert_eq!(store.usage().unwrap().used, before);
             }
         }
         let count = |wanted| model.values().filter(|state| **state == wanted).count() as u64;

@@ -8,6 +8,9 @@ use super::*;
 struct Acknowledged {
     live: Vec<Vec<u8>>,
     dropped: Vec<Vec<u8>>,
+    /// Those acknowledged as purged, and those of which nobody heard whether they are: they are whole or not there.
+    purged: Vec<Vec<u8>>,
+    unsure: Vec<Vec<u8>>,
 }
 
 async fn run(disk: &MemoryDisk) -> Acknowledged {
@@ -21,6 +24,17 @@ async fn run(disk: &MemoryDisk) -> Acknowledged {
             tasks.spawn(async move { put(&store, ALICE, &body).await.ok().map(|_| body) });
         }
         let mut written: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+        // All that was dropped before goes for good, and in the first two rounds all that there is, so that segments become empty.
+        let mut going = std::mem::take(&mut acknowledged.dropped);
+        if round < 2 {
+            for body in written.drain(..written.len().saturating_sub(1)) {
+                let dropped = store.delete(key(ALICE, &body)).await.is_ok();
+                if dropped { &mut going } else { &mut acknowledged.unsure }.push(body);
+            }
+        }
+        let purged = store.purge(common::time::Timestamp(u64::MAX), 100).await.is_ok();
+        if purged { &mut acknowledged.purged } else { &mut acknowledged.unsure }.append(&mut going);
+        let _ = store.reclaim().await; // without power it fails, at any point
         if let Some(body) = written.pop() {
             match store.delete(key(ALICE, &body)).await {
                 Ok(()) => acknowledged.dropped.push(body),
@@ -43,6 +57,9 @@ async fn check(disk: &MemoryDisk, acknowledged: &Acknowledged, context: &str) {
         assert_eq!(state(&store, ALICE, body), "trash", "{context}");
         store.verify(key(ALICE, body)).await.unwrap();
     }
+    for body in &acknowledged.purged {
+        assert_eq!(state(&store, ALICE, body), "none", "{context}");
+    }
     for info in store.list(None, 100) {
         let key = ShardKey { account: info.account, address: info.address };
         assert!(store.verify(key).await.is_ok(), "{context}: nothing is here that is not whole");
@@ -56,7 +73,8 @@ async fn at_every_sync_every_acknowledged_shard_survives() {
         let disk = MemoryDisk::new();
         disk.cut_power_at_sync(nth);
         let acknowledged = run(&disk).await;
-        let whole = acknowledged.live.len() + acknowledged.dropped.len() == 20;
+        let Acknowledged { live, dropped, purged, .. } = &acknowledged;
+        let whole = live.len() + dropped.len() + purged.len() == 20;
         let losses = [Unsynced::Lost, Unsynced::Kept].into_iter().chain((1..6).map(|seed| Unsynced::Torn(seed * 7919)));
         for unsynced in losses {
             let context = format!("power cut at sync {nth}, unsynced pages {unsynced:?}");
