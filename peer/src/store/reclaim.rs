@@ -252,8 +252,8 @@ impl Inner {
             // First its hint: a later segment of this number must not find one.
             self.disk.remove(&hint_name(number))?;
             self.disk.sync_folder(HINTS)?;
-            self.files.forget(number);
             self.disk.remove(&name)?;
+            self.files.forget(number); // whoever read there until now may have opened it again
             self.disk.sync_folder(SEGMENTS)
         };
         remove().map_err(|source| self.io(&name, source))?;

@@ -32,6 +32,8 @@ struct World {
     free: u64,
     /// The next sync of a segment says that it has begun, and waits.
     hold: Option<(Sender<()>, Receiver<()>)>,
+    /// The next read of a segment likewise.
+    hold_read: Option<(Sender<()>, Receiver<()>)>,
     no_holes: bool,
     /// Files whose names a power cut would bring back.
     removed: BTreeMap<String, Image>,
@@ -87,6 +89,13 @@ impl MemoryDisk {
     pub(super) fn hold_next_sync(&self) -> (Receiver<()>, Sender<()>) {
         let ((begun, held), (go, wait)) = (channel(), channel());
         self.with(|world| world.hold = Some((begun, wait)));
+        (held, go)
+    }
+
+    /// Hears when the next read of a segment has begun, and lets it go on.
+    pub(super) fn hold_next_read(&self) -> (Receiver<()>, Sender<()>) {
+        let ((begun, held), (go, wait)) = (channel(), channel());
+        self.with(|world| world.hold_read = Some((begun, wait)));
         (held, go)
     }
 
@@ -250,6 +259,10 @@ impl DiskFile for MemoryFile {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         assert_eq!((bytes.len() % PAGE, offset % PAGE as u64), (0, 0), "as O_DIRECT asks");
         let offset = usize::try_from(offset).unwrap();
+        if let Some((begun, wait)) = self.disk.with(|world| world.hold_read.take()) {
+            begun.send(()).unwrap();
+            wait.recv().unwrap();
+        }
         self.disk.with(|world| {
             let image = world.image(&self.name)?;
             let found = image.live.get(offset..offset + bytes.len()).ok_or(io::ErrorKind::UnexpectedEof)?;

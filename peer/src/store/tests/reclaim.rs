@@ -197,3 +197,23 @@ async fn a_real_disk_gets_its_room_back() {
         store.verify(key(ALICE, body)).await.unwrap();
     }
 }
+
+/// A read is held while its shard is purged. Zeros must not pass for the shard's bytes, nor for damage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_reads_while_a_shard_is_purged_gets_its_bytes_or_none() {
+    let disk = MemoryDisk::new();
+    let (store, bodies) = filled(&disk, 2).await;
+    store.delete(key(ALICE, &bodies[0])).await.unwrap();
+    let (held, go) = disk.hold_next_read();
+    let reading = tokio::spawn({
+        let (store, body) = (store.clone(), bodies[0].clone());
+        async move { store.verify(key(ALICE, &body)).await }
+    });
+    tokio::task::spawn_blocking(move || held.recv().unwrap()).await.unwrap();
+    assert_eq!(store.purge(EVER, 100).await.unwrap(), 1);
+    assert_eq!(store.reclaim().await.unwrap(), 5 * 4096);
+    go.send(()).unwrap();
+    let read = reading.await.unwrap();
+    assert!(matches!(read, Err(StoreError::NotFound { .. })), "{read:?}");
+    assert_eq!(store.usage().unwrap().tallies.quarantined.shards, 0);
+}
