@@ -126,4 +126,10 @@ impl DiskFile for Memory {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.len() as u64)
     }
+    fn allocated(&self) -> io::Result<u64> {
+        self.len()
+    }
+    fn punch(&self, _: u64, _: u64) -> io::Result<bool> {
+        Ok(false)
+    }
 }

@@ -26,10 +26,11 @@ use super::{Inner, Store};
 
 /// Purges under way at once: enough to share syncs, and few beside the writers.
 const AT_ONCE: usize = 16;
-/// Segments that are looked at for removal at once; each has at most 65,536 names in memory.
-const CANDIDATES: usize = 8;
-/// How long to wait after a look at all hints, for each of them: a large store is looked at every half an hour.
+/// Names of shards in segments that are looked at for removal at once, some 70 bytes each; one segment has at most 65,536.
+const NAMES: usize = 200_000;
+/// How long to wait after a look at all hints, for each of them beyond so many: ten terabytes are looked at every half an hour.
 const PAUSE_A_SEGMENT: Duration = Duration::from_millis(50);
+const WITHOUT_PAUSE: usize = 100;
 
 /// What [`Store::reclaim`] remembers between two calls.
 #[derive(Debug, Default)]
@@ -44,9 +45,12 @@ pub(crate) struct Reclaimer {
 struct State {
     /// What the start found dead. Whether its pages are still there is not known.
     at_start: Vec<Dead>,
-    /// What could not be removed, and no look at it before.
-    kept: Vec<u32>,
+    /// From which segment on the next look at what may be removed begins; whether there was any at the last.
+    from: u32,
+    idle: bool,
     next_look: Option<Instant>,
+    /// The segment that was appended to at the last look; `None`: there was no look.
+    looked_at: Option<Option<u32>>,
 }
 
 impl Reclaimer {
@@ -123,6 +127,7 @@ impl Inner {
         let at_start = std::mem::take(&mut state.at_start);
         let mut fresh = lock(&self.index).take_dead();
         fresh.append(&mut lock(&self.appender.voids));
+        state.idle &= at_start.is_empty() && fresh.is_empty();
         given += self.punch_at_start(at_start)?;
         given += self.punch(&fresh)?;
         given += self.remove_segments(&mut state)?;
@@ -190,23 +195,32 @@ impl Inner {
     /// may be what says that it is gone. From the oldest on, each durably before the next is looked at.
     fn remove_segments(&self, state: &mut State) -> Result<u64, StoreError> {
         let current = self.appender.current_number();
+        let early = state.next_look.is_some_and(|next| Instant::now() < next);
+        if state.looked_at == Some(current) && (early || state.idle) {
+            return Ok(0); // nothing has died and no segment has ended since
+        }
+        state.looked_at = Some(current);
         let names = self.disk.list(SEGMENTS).map_err(|source| self.io(SEGMENTS, source))?;
         let numbers: BTreeSet<u32> = names
             .iter()
             .filter_map(|name| name.strip_suffix(".seg")?.parse().ok())
             .filter(|number| current.is_none_or(|current| *number < current))
             .collect();
-        let candidates: Vec<u32> = {
+        let unused: Vec<u32> = {
             let index = lock(&self.index);
-            numbers.iter().copied().filter(|number| !index.uses(*number)).take(CANDIDATES).collect()
+            numbers.range(state.from..).copied().filter(|number| !index.uses(*number)).collect()
         };
-        let early = state.next_look.is_some_and(|next| Instant::now() < next);
-        if candidates.is_empty() || (candidates == state.kept && early) {
-            return Ok(0);
-        }
-        let mut names = HashSet::new();
-        for records in candidates.iter().filter_map(|number| self.records_of(*number)) {
+        state.idle = unused.is_empty() && state.from == 0;
+        state.from = 0;
+        let (mut candidates, mut names) = (Vec::new(), HashSet::new());
+        for number in unused {
+            if names.len() >= NAMES {
+                state.from = number; // and those from here on at the next look
+                break;
+            }
+            let Some(records) = self.records_of(number) else { continue };
             names.extend(records.iter().map(|(_, record)| key_of(record)));
+            candidates.push(number);
         }
         let last = candidates.last().copied().unwrap_or(0);
         let (mut older, mut given) = (HashSet::new(), 0);
@@ -220,9 +234,8 @@ impl Inner {
                 older.extend(&mut named);
             }
         }
-        state.next_look =
-            Instant::now().checked_add(PAUSE_A_SEGMENT * u32::try_from(numbers.len()).unwrap_or(u32::MAX));
-        state.kept = candidates;
+        let many = u32::try_from(numbers.len().saturating_sub(WITHOUT_PAUSE)).unwrap_or(u32::MAX);
+        state.next_look = Instant::now().checked_add(PAUSE_A_SEGMENT.saturating_mul(many));
         Ok(given)
     }
 
