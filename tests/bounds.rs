@@ -22,6 +22,7 @@ use common::codec;
 use common::grant::Grant;
 use common::limits::MESSAGE_BYTES;
 use common::map::ClusterMap;
+use common::pass::Pass;
 use common::proto::directory::*;
 use common::proto::enroll::{Enroll, EnrollRequest};
 use common::proto::peer::*;
@@ -166,15 +167,16 @@ fn no_message_makes_its_decoder_allocate_more_than_a_small_multiple_of_its_lengt
     all! { worst:
         DirectoryRequest {
             Hello GetMap Renew GetStatus LookUp List MakeFolders Rename Remove ReadManifests Begin Extend Ask Register PutPages
-            Publish Abandon Heartbeat NewTicket Revoke
+            Publish Abandon SetRedundancy Heartbeat NewTicket Revoke DrainPeer RemovePeer Reconcile CheckStore
         }
-        PeerRequest { PutShard GetShard PutChain DropShards }
+        PeerRequest { PutShard GetShard PutChain FetchShard DropShards CondemnShards MakeShard Digest ListShards }
         EnrollRequest { Enroll }
     }
     for seed in 0..6 {
         attack::<Refusal>(&mut worst, "Refusal", seed);
         attack::<ClusterMap>(&mut worst, "ClusterMap", seed);
         attack::<Grant>(&mut worst, "Grant", seed);
+        attack::<Pass>(&mut worst, "Pass", seed);
     }
     let Worst { per_byte, flat, names, inputs } = worst;
     let shown = format!("{inputs} inputs; {flat} bytes for a short one; per 100 bytes of a long one {names:?}");

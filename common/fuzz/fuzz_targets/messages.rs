@@ -6,6 +6,7 @@ use common::codec;
 use common::grant::{Grant, SignedGrant};
 use common::limits::FRAME_HEADER_BYTES;
 use common::map::{ClusterMap, SignedMap};
+use common::pass::Pass;
 use common::proto::directory::*;
 use common::proto::enroll::{Enroll, EnrollRequest};
 use common::proto::frame::decode_response;
@@ -48,11 +49,13 @@ fuzz_target!(|bytes: &[u8]| {
         102 => stable::<Grant>(message),
         103 => stable::<SignedMap>(message),
         104 => stable::<SignedGrant>(message),
+        105 => stable::<Pass>(message),
         _ => {}
     }
     one_of! { what, head, message;
         0 Hello 1 GetMap 2 Renew 3 GetStatus 4 LookUp 5 List 6 MakeFolders 7 Rename 8 Remove 9 ReadManifests 10 Begin 11 Extend
         12 Ask 13 Register 14 PutPages 15 Publish 16 Abandon 17 Heartbeat 18 NewTicket 19 Revoke 20 Enroll 21 PutShard
-        22 GetShard 23 DropShards 24 PutChain
+        22 GetShard 23 DropShards 24 PutChain 25 FetchShard 26 CondemnShards 27 MakeShard 28 Digest 29 ListShards
+        30 SetRedundancy 31 DrainPeer 32 RemovePeer 33 Reconcile 34 CheckStore
     }
 });

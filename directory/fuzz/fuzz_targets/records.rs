@@ -37,6 +37,9 @@ fuzz_target!(|bytes: &[u8]| {
         14 => stable::<Mark>(bytes),
         15 => stable::<Ticket>(bytes),
         16 => stable::<Version>(bytes),
+        17 => stable::<Start>(bytes),
+        18 => stable::<Fence>(bytes),
+        19 => stable::<Recode>(bytes),
         _ => {
             let _ = key::id_of_device(bytes);
             let _ = key::ids_of_pending(bytes);
@@ -45,6 +48,10 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = key::chunk_of_hold(bytes);
             let _ = key::ids_of_chunk(bytes);
             let _ = key::ids_of_done_at(bytes);
+            let _ = key::ids_of_held(bytes);
+            let _ = key::ids_of_reference(bytes);
+            let _ = key::ids_of_page(bytes);
+            let _ = key::ids_of_hold(bytes);
         }
     }
 });
