@@ -387,14 +387,20 @@ fn options_in(path: &str) -> BTreeMap<String, BTreeSet<String>> {
     let mut structs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let (mut current, mut attribute, mut inside) = (String::new(), String::new(), false);
     let mut commands = Vec::new();
-    let mut in_commands = false;
+    let (mut in_commands, mut flattened, mut taken) = (false, false, Vec::new());
     for line in text.lines().map(str::trim) {
         let item = line.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
         if let Some(name) = item.strip_prefix("struct ") {
             current = name.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
             structs.entry(current.clone()).or_default();
         }
-        in_commands = item.starts_with("enum Command") || in_commands && line != "}";
+        let of_commands = item.starts_with("enum ") && item.contains("Command");
+        in_commands = of_commands || in_commands && line != "}";
+        if line == "#[command(flatten)]" {
+            flattened = true;
+        } else if let Some((_, whose)) = item.split_once(": ").filter(|_| std::mem::take(&mut flattened)) {
+            taken.push((current.clone(), whose.trim_end_matches(',').to_owned()));
+        }
         if let Some((variant, rest)) = item.split_once('(').filter(|_| in_commands && !line.starts_with("//")) {
             commands.push((variant.to_lowercase(), rest.trim_end_matches("),").to_owned()));
         }
@@ -414,6 +420,10 @@ fn options_in(path: &str) -> BTreeMap<String, BTreeSet<String>> {
         }
     }
     assert!(!commands.is_empty(), "{path} defines no command");
+    for (who, whose) in taken {
+        let options = structs.get(&whose).cloned().unwrap_or_default();
+        structs.entry(who).or_default().extend(options);
+    }
     let mut all = BTreeMap::from([(String::new(), structs.get("Global").cloned().unwrap_or_default())]);
     all.extend(commands.into_iter().map(|(name, of)| (name, structs.remove(&of).unwrap_or_default())));
     all
@@ -446,7 +456,9 @@ fn every_command_in_the_readme_is_one() {
             wrong.push(format!("README: there is no program {line}"));
             continue;
         };
-        let Some(own) = words.get(1).and_then(|verb| program.get(verb)) else {
+        // The options of a verb's verbs are those of the arguments that it is named after: `peer drain` has `Drain`'s.
+        let nested = words.get(2).filter(|_| words.get(1).is_some_and(|verb| verb == "peer"));
+        let Some(own) = words.get(1).map(|verb| nested.unwrap_or(verb)).and_then(|verb| program.get(verb)) else {
             wrong.push(format!("README: there is no command {line}"));
             continue;
         };

@@ -16,6 +16,7 @@
 pub mod directory;
 pub mod enroll;
 pub mod frame;
+pub mod govern;
 pub mod parts;
 pub mod peer;
 pub mod refusal;
