@@ -5,5 +5,7 @@
 //! - [`harness::cluster`]: a directory, peers and a device, enrolled with real tickets;
 //! - [`harness::relay`]: a network with delay, loss and a rate in front of one of them;
 //! - [`harness::content`]: files to store, and trees to compare.
+//! - [`odds`]: how likely it is to lose anything, computed.
 
 pub mod harness;
+pub mod odds;
