@@ -14,6 +14,7 @@ mod bad_input;
 mod bench;
 mod churn;
 mod clock;
+mod crash;
 mod enrol;
 mod fanout;
 mod full_disk;

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::dice::Dice;
+
 /// What is due within it is sent at once.
 const TICK: Duration = Duration::from_micros(200);
 /// How often a waiting thread looks whether the relay has ended.
@@ -30,6 +32,7 @@ const DIALLERS: usize = 256;
 /// IPv4 and UDP: what the link carries beside the payload.
 const HEADERS: u64 = 28;
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
+const MILLION: u64 = 1_000_000;
 const LARGEST_DATAGRAM: usize = 65_536;
 /// What a direction may hold at most, whatever its rate and delay.
 const HELD_BYTES: u64 = 256 << 20;
@@ -293,7 +296,7 @@ struct Pipe {
 
 struct State {
     direction: Direction,
-    dice: u64,
+    dice: Dice,
     /// In the order in which they are due.
     waiting: VecDeque<Packet>,
     held: u64,
@@ -311,7 +314,7 @@ impl Pipe {
         let now = Instant::now();
         let state = State {
             direction,
-            dice: seed,
+            dice: Dice::new(seed),
             waiting: VecDeque::new(),
             held: 0,
             busy_until: now,
@@ -405,7 +408,7 @@ impl State {
             out = start + takes(size);
             self.busy_until = out;
         }
-        if self.throw() < u64::from(direction.lost_per_million) {
+        if self.dice.below(MILLION) < u64::from(direction.lost_per_million) {
             self.counts.lost += 1;
             return None;
         }
@@ -420,15 +423,6 @@ impl State {
             *bytes += size;
         }
         Some(due)
-    }
-
-    /// A number below a million (splitmix64).
-    fn throw(&mut self) -> u64 {
-        self.dice = self.dice.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.dice;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % 1_000_000
     }
 }
 

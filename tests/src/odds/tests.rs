@@ -1,5 +1,6 @@
 use super::chain::Chain;
 use super::*;
+use crate::harness::Dice;
 
 /// Many losses in a short time, so that a simulation sees some.
 fn busy(peers: u32) -> Cluster {
@@ -26,21 +27,13 @@ fn redundancy(text: &str) -> Redundancy {
     text.parse().unwrap()
 }
 
-/// Numbers in (0, 1], from a seed (splitmix64).
-struct Dice(u64);
+/// In [0, 1].
+fn uniform(dice: &mut Dice) -> f64 {
+    f64::from(u32::try_from(dice.throw() >> 32).unwrap()) / f64::from(u32::MAX)
+}
 
-impl Dice {
-    fn throw(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        f64::from(u32::try_from((z ^ (z >> 31)) >> 32).unwrap()) / f64::from(u32::MAX)
-    }
-
-    fn exponential(&mut self, rate: f64) -> f64 {
-        -self.throw().max(1e-12).ln() / rate
-    }
+fn exponential(dice: &mut Dice, rate: f64) -> f64 {
+    -uniform(dice).max(1e-12).ln() / rate
 }
 
 fn close(a: f64, b: f64, share: f64) -> bool {
@@ -98,11 +91,11 @@ fn walk(chain: &Chain, years: f64, dice: &mut Dice) -> bool {
         if all == 0.0 {
             return true;
         }
-        now += dice.exponential(all);
+        now += exponential(dice, all);
         if now > years {
             return false;
         }
-        let mut left = dice.throw() * all;
+        let mut left = uniform(dice) * all;
         state = ways
             .iter()
             .position(|rate| {
@@ -120,7 +113,7 @@ fn the_solution_is_what_walking_the_chain_finds() {
     let zones = Cluster { zones: Some(Zones { count: 3, annual_failure_rate: 0.2 }), ..busy(6) };
     for (cluster, code) in [(busy(3), "1/2"), (busy(3), "1/3"), (busy(6), "2/4"), (latent, "2/4"), (zones, "2/4")] {
         let chain = cluster.chain(redundancy(code)).unwrap();
-        let mut dice = Dice(7);
+        let mut dice = Dice::new(7);
         let lost = (0..WALKS).filter(|_| walk(&chain, 1.0, &mut dice)).count();
         let (got, expected) = (f64::from(u32::try_from(lost).unwrap()) / f64::from(WALKS), chain.absorbed(1.0));
         let deviation = (expected * (1.0 - expected) / f64::from(WALKS)).sqrt();
@@ -132,7 +125,7 @@ fn the_solution_is_what_walking_the_chain_finds() {
 /// do not know of each other. Whether any set of n peers had more than n - k missing at once.
 fn live(cluster: &Cluster, code: Redundancy, years: f64, dice: &mut Dice) -> bool {
     let fails = rate(cluster.annual_failure_rate);
-    let mut next: Vec<f64> = (0..cluster.peers).map(|_| dice.exponential(fails)).collect();
+    let mut next: Vec<f64> = (0..cluster.peers).map(|_| exponential(dice, fails)).collect();
     let mut missing_until: Vec<f64> = Vec::new();
     loop {
         let (number, now) =
@@ -147,7 +140,7 @@ fn live(cluster: &Cluster, code: Redundancy, years: f64, dice: &mut Dice) -> boo
         }
         let until = now + cluster.repair_time(code, lost).unwrap() / HOURS_PER_YEAR;
         missing_until.push(until);
-        next[number] = until + dice.exponential(fails);
+        next[number] = until + exponential(dice, fails);
     }
 }
 
@@ -157,7 +150,7 @@ fn the_model_errs_on_the_safe_side_of_a_simulated_cluster_and_not_by_much() {
     for (peers, code) in [(3, "1/2"), (3, "1/3"), (5, "1/2"), (5, "1/3"), (6, "2/4"), (6, "4/6")] {
         let cluster = Cluster { annual_failure_rate: 0.5, ..busy(peers) };
         let code = redundancy(code);
-        let mut dice = Dice(11);
+        let mut dice = Dice::new(11);
         let lost = (0..LIVES).filter(|_| live(&cluster, code, 1.0, &mut dice)).count();
         let simulated = f64::from(u32::try_from(lost).unwrap()) / f64::from(LIVES);
         let modelled = cluster.loss(code, 1.0).unwrap();
