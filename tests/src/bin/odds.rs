@@ -16,7 +16,7 @@ use tests::odds::{Cluster, Zones};
 #[derive(Parser)]
 #[command(
     name = "odds",
-    after_help = "Examples:\n  odds\n  odds --redundancy 4/6 --peers 8 --afr 2 --stored 8TB --bandwidth 20MB\n  odds --redundancy 1/3 --peers 9 --zones 3 --zone-afr 0.1"
+    after_help = "Examples:\n  odds\n  odds --redundancy 4/6 --peers 8 --afr 2 --stored 8TB --repair-rate 500MB\n  odds --redundancy 1/3 --peers 9 --zones 3 --zone-afr 0.1"
 )]
 struct Options {
     /// k/n; several with commas between them
@@ -32,7 +32,7 @@ struct Options {
     #[arg(long, value_parser = humantime::parse_duration, default_value = "1m")]
     detection: Duration,
     /// How much longer repair waits while more than k shards are left
-    #[arg(long, value_parser = humantime::parse_duration, default_value = "15m")]
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "10m")]
     grace: Duration,
     /// From a peer's end until another stands in its place, for clusters with no peer to spare
     #[arg(long, value_parser = humantime::parse_duration, default_value = "3days")]
@@ -40,8 +40,11 @@ struct Options {
     /// Bytes that each peer holds
     #[arg(long, default_value = "1TB")]
     stored: ByteSize,
-    /// Bytes a second that each peer takes in for repair
-    #[arg(long, default_value = "50MB")]
+    /// Bytes a second that repair may read and write, all together, as the directory's --repair-rate; 0 for no bound
+    #[arg(long, default_value = "64MiB")]
+    repair_rate: ByteSize,
+    /// Bytes a second that one peer can read and write
+    #[arg(long, default_value = "100MB")]
     bandwidth: ByteSize,
     /// The size of a chunk
     #[arg(long, default_value = "3MiB")]
@@ -83,6 +86,7 @@ impl Options {
             grace: hours(self.grace),
             replacement: hours(self.replacement),
             stored: float(self.stored.0),
+            rate: (self.repair_rate.0 > 0).then(|| float(self.repair_rate.0)),
             bandwidth: float(self.bandwidth.0),
             chunk: float(self.chunk.0),
             latent: self.latent,

@@ -41,7 +41,9 @@ pub struct Cluster {
     pub replacement: f64,
     /// Bytes that each peer holds.
     pub stored: f64,
-    /// Bytes a second that each peer takes in for repair.
+    /// Bytes a second that repair may read and write, on all peers together; `None` for what they can.
+    pub rate: Option<f64>,
+    /// Bytes a second that one peer can read and write.
     pub bandwidth: f64,
     /// The size of a chunk.
     pub chunk: f64,
@@ -89,9 +91,14 @@ impl Cluster {
         let left = self.peers.checked_sub(lost)?;
         let grace = if n - lost > k { self.grace } else { 0.0 };
         let wait = self.detection + grace;
-        // For each shard that is made, k are read. Who holds one shard of a chunk cannot take another.
-        let read = f64::from(k) * self.stored / self.bandwidth / 3_600.0;
-        Some(if left >= n { wait + read / f64::from(left.max(2) - 1) } else { wait.max(self.replacement) + read })
+        let can = self.bandwidth * f64::from(left.max(1));
+        let speed = self.rate.map_or(can, |rate| rate.min(can));
+        // For each shard that is made, k are read and one is written. Who holds one shard of a chunk cannot take another.
+        let moved = f64::from(k + 1) * self.stored / speed / 3_600.0;
+        if left >= n {
+            return Some(wait + moved);
+        }
+        Some(wait.max(self.replacement) + moved.max(self.stored / self.bandwidth / 3_600.0))
     }
 
     fn chain(&self, redundancy: Redundancy) -> Option<Chain> {
