@@ -17,7 +17,7 @@ fn servers_that_are_killed_under_load_lose_nothing_and_come_back_by_themselves()
         round: 10,
         pause: Duration::from_millis(500),
         redundancies: vec!["1/3".to_owned(), "2/4".to_owned()],
-        heal: None,
+        heal: Duration::from_secs(60),
         below: None,
     };
     let report = crash::run(&options, &mut |line| eprintln!("{line}")).unwrap_or_else(|error| panic!("{error:#}"));

@@ -1,4 +1,5 @@
-//! Killer: takes processes away at random moments, and starts them again at once with the same arguments.
+//! Killer: takes processes away at random moments, and starts them again at once with the same arguments. Now and then a peer stays away
+//! for longer than the directory waits for it, so that what it held is made anew, and then comes back.
 
 use std::fmt;
 use std::process::Stdio;
@@ -12,6 +13,10 @@ use crate::harness::{Cluster, Dice};
 /// A start that is cut off gets so long at most. A server is ready sooner, most of the time.
 const START: Duration = Duration::from_millis(150);
 
+/// Of a hundred kills of one peer so many leave it away, for so many more kills.
+const AWAY: u64 = 12;
+const AWAY_FOR: u64 = 12;
+
 /// How many processes were killed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kills {
@@ -21,6 +26,8 @@ pub struct Kills {
     pub at_once: u64,
     /// Of these: before they had begun to serve.
     pub starting: u64,
+    /// Of these: peers that stayed away for a while.
+    pub away: u64,
     /// The slowest start that was not cut off.
     pub slowest: Duration,
 }
@@ -35,9 +42,10 @@ impl Kills {
 
 impl fmt::Display for Kills {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { directory, peers, at_once, starting, slowest } = self;
+        let Self { directory, peers, at_once, starting, away, slowest } = self;
         let all = self.servers();
-        write!(f, "{all} kills: directory {directory}, peers {peers} ({at_once} in pairs, {starting} while starting)")?;
+        write!(f, "{all} kills: directory {directory}, peers {peers} (")?;
+        write!(f, "{at_once} in pairs, {starting} while starting, {away} stayed away)")?;
         write!(f, "; slowest start {slowest:.1?}")
     }
 }
@@ -54,12 +62,14 @@ enum Server {
 pub struct Killer {
     dice: Dice,
     pub kills: Kills,
+    /// A peer that is away, and after how many kills it comes back.
+    away: Option<(usize, u64)>,
 }
 
 impl Killer {
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { dice: Dice::new(seed), kills: Kills::default() }
+        Self { dice: Dice::new(seed), kills: Kills::default(), away: None }
     }
 
     /// Waits a while, kills one or two servers, and starts them again.
@@ -69,6 +79,9 @@ impl Killer {
     pub fn kill(&mut self, cluster: &mut Cluster, pause: Duration) -> Result<()> {
         // The moment is the point: it is not waited for anything.
         thread::sleep(self.dice.time(pause));
+        if self.away.is_some_and(|(_, until)| self.kills.servers() >= until) {
+            self.bring_back(cluster)?;
+        }
         let victims = self.victims(cluster.peers.len());
         for victim in &victims {
             self.end(cluster, *victim)?;
@@ -76,28 +89,53 @@ impl Killer {
         if victims.len() > 1 {
             self.kills.at_once += victims.len() as u64;
         }
+        if let [Server::Peer(number)] = victims.as_slice()
+            && self.away.is_none()
+            && self.dice.percent(AWAY)
+        {
+            self.away = Some((*number, self.kills.servers() + AWAY_FOR));
+            self.kills.away += 1;
+            return Ok(());
+        }
         for victim in victims {
             while self.dice.percent(10) {
                 self.cut_off_start(cluster, victim)?;
             }
-            let since = Instant::now();
-            match victim {
-                Server::Directory => cluster.serve_directory()?,
-                Server::Peer(number) => cluster.serve_peer(number)?,
-            }
-            self.kills.slowest = self.kills.slowest.max(since.elapsed());
+            self.start(cluster, victim)?;
         }
         Ok(())
     }
 
+    /// Starts the peer that is away, if one is.
+    ///
+    /// # Errors
+    /// When it does not serve within 30 seconds.
+    pub fn bring_back(&mut self, cluster: &mut Cluster) -> Result<()> {
+        let Some((number, _)) = self.away.take() else { return Ok(()) };
+        self.start(cluster, Server::Peer(number))
+    }
+
+    fn start(&mut self, cluster: &mut Cluster, server: Server) -> Result<()> {
+        let since = Instant::now();
+        match server {
+            Server::Directory => cluster.serve_directory()?,
+            Server::Peer(number) => cluster.serve_peer(number)?,
+        }
+        self.kills.slowest = self.kills.slowest.max(since.elapsed());
+        Ok(())
+    }
+
     fn victims(&mut self, peers: usize) -> Vec<Server> {
-        let first = usize::try_from(self.dice.below(peers as u64)).unwrap_or(0);
-        let second = (first + 1 + usize::try_from(self.dice.below(peers as u64 - 1)).unwrap_or(0)) % peers;
+        let away = self.away.map(|(number, _)| number);
+        let here: Vec<_> = (0..peers).filter(|number| Some(*number) != away).map(Server::Peer).collect();
+        let first = self.dice.one_of(&here).copied().unwrap_or(Server::Directory);
+        let others: Vec<_> = here.iter().copied().filter(|other| *other != first).collect();
         match self.dice.below(100) {
             0..35 => vec![Server::Directory],
-            35..80 => vec![Server::Peer(first)],
-            80..92 => vec![Server::Peer(first), Server::Peer(second)],
-            _ => vec![Server::Directory, Server::Peer(first)],
+            // With one away, two more at once would be too many.
+            80..92 if away.is_none() => std::iter::once(first).chain(self.dice.one_of(&others).copied()).collect(),
+            92.. => vec![Server::Directory, first],
+            _ => vec![first],
         }
     }
 

@@ -1,7 +1,8 @@
 //! Crash: a whole cluster under load, in which processes are killed with SIGKILL at random moments and started again at once.
 //!
 //! [`worlds`] says what may be seen after commands that were cut off, [`worker`] changes files of its own all the time, [`killer`] takes processes away. It runs in rounds: kills under load; then nobody is killed, everybody must be online by
-//! themselves, and every folder is read and must be one of the possible worlds, bit for bit.
+//! themselves, and every folder is read and must be one of the possible worlds, bit for bit. At the end every chunk must get all of its
+//! shards back by itself, and the directory's records must fit to each other and to what the peers have.
 //!
 //! SIGKILL takes what a process had in memory, and not what the kernel has: `real::power_cut` and the stores' own tests on disks in
 //! memory take that too. The seed repeats what is done and when; how processes interleave is up to the machine.
@@ -10,11 +11,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
-use crate::harness::process::eventually;
+use crate::harness::process::{eventually, run as run_to_end};
 use crate::harness::{Cluster, ClusterOptions, Dice};
 
 pub mod killer;
@@ -26,6 +28,24 @@ use worker::{Done, Worker};
 
 /// How long a killed process has until it serves again, and until the directory sees it.
 const BACK: Duration = Duration::from_secs(30);
+
+/// Repair, comparison and collection have no patience here: they are what is killed, too.
+const SERVE: [&str; 14] = [
+    "--heartbeat",
+    "200ms",
+    "--suspect-after",
+    "800ms",
+    "--dead-after",
+    "2s",
+    "--repair-after",
+    "1s",
+    "--repair-rate",
+    "off",
+    "--audit-every",
+    "200ms",
+    "--compare-every",
+    "5s",
+];
 
 /// What is run.
 #[derive(Debug, Clone)]
@@ -41,8 +61,8 @@ pub struct Options {
     pub pause: Duration,
     /// What puts ask for, in turns.
     pub redundancies: Vec<String>,
-    /// How long the cluster has, at the end, until no chunk lacks a shard; not checked without.
-    pub heal: Option<Duration>,
+    /// How long the cluster has, at the end, until every chunk has all its shards.
+    pub heal: Duration,
     /// Where its folder is made; the system's folder for temporary files otherwise.
     pub below: Option<PathBuf>,
 }
@@ -55,10 +75,8 @@ pub struct Report {
     /// Files that were there at the end, and their bytes.
     pub files: u64,
     pub bytes: u64,
-    /// Chunks that lack shards at the end.
-    pub degraded: u64,
-    /// From the end of the last round until none did.
-    pub healed: Option<Duration>,
+    /// From the end of the last round until every chunk had all its shards.
+    pub healed: Duration,
 }
 
 /// Runs it; `say` gets a line a round.
@@ -69,6 +87,7 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report> {
     let mut cluster = Cluster::start(ClusterOptions {
         peers: options.peers,
         below: options.below.clone(),
+        serve: SERVE.map(str::to_owned).to_vec(),
         ..ClusterOptions::default()
     })?;
     let result = run_on(&mut cluster, options, say);
@@ -95,15 +114,16 @@ fn run_on(cluster: &mut Cluster, options: &Options, say: &mut dyn FnMut(&str)) -
     while killer.kills.servers() < options.kills {
         let until = options.kills.min(killer.kills.servers() + options.round.max(1));
         round(cluster, &mut workers, &mut killer, until, options.pause)?;
+        killer.bring_back(cluster)?;
         let (files, bytes) = verify(cluster, &mut workers, options.peers)?;
         let done: Done = workers.iter().map(|worker| &worker.done).sum();
         say(&format!("{}; {done}; {files} files of {} MiB are right", killer.kills, bytes >> 20));
     }
-    let (degraded, healed) = heal(cluster, options.heal)?;
+    let healed = heal(cluster, options.heal)?;
     let (files, bytes) = verify(cluster, &mut workers, options.peers)?;
     no_panics(cluster)?;
     let done = workers.iter().map(|worker| &worker.done).sum();
-    Ok(Report { kills: killer.kills, done, files, bytes, degraded, healed })
+    Ok(Report { kills: killer.kills, done, files, bytes, healed })
 }
 
 /// Kills under load, until so many servers have been killed.
@@ -150,16 +170,26 @@ fn verify(cluster: &Cluster, workers: &mut [Worker], peers: usize) -> Result<(u6
     Ok((files, bytes))
 }
 
-/// Waits until no chunk lacks a shard, when there is a time for it.
-fn heal(cluster: &Cluster, within: Option<Duration>) -> Result<(u64, Option<Duration>)> {
-    let degraded = || -> Result<u64> {
-        let status = cluster.status()?;
-        status.get("degraded").and_then(serde_json::Value::as_u64).context("status says how much is degraded")
-    };
-    let Some(within) = within else { return Ok((degraded()?, None)) };
-    let since = std::time::Instant::now();
-    eventually("every chunk has all its shards", within, || degraded().is_ok_and(|left| left == 0))?;
-    Ok((0, Some(since.elapsed())))
+/// Waits until every chunk has all its shards, every peer was looked at, and then checks all records against each other and against
+/// the peers; how long it took.
+fn heal(cluster: &Cluster, within: Duration) -> Result<Duration> {
+    let since = Instant::now();
+    let mut last = Value::Null;
+    let healed = eventually("every chunk has all its shards", within, || {
+        last = cluster.status().unwrap_or_default();
+        let field = |name| last.get("upkeep").and_then(|upkeep| upkeep.get(name)).cloned().unwrap_or_default();
+        last.get("degraded") == Some(&Value::from(0)) && field("verified") == true && field("fenced") == false
+    });
+    healed.with_context(|| format!("{last:#}"))?;
+    let took = since.elapsed();
+    let data = cluster.directory_data();
+    let fsck = cluster.directory_program(["fsck", "--deep", "--json", "--data", &data.to_string_lossy()])?;
+    let said = run_to_end(fsck, None)?.expect(0).context("the records do not fit to each other")?;
+    let said: Value = serde_json::from_slice(&said.stdout)?;
+    for name in ["found", "missing"] {
+        ensure!(said.get(name) == Some(&Value::from(0)), "fsck says {said:#}");
+    }
+    Ok(took)
 }
 
 fn no_panics(cluster: &Cluster) -> Result<()> {
