@@ -15,6 +15,7 @@ mod bench;
 mod churn;
 mod clock;
 mod crash;
+mod damage;
 mod enrol;
 mod fanout;
 mod full_disk;
