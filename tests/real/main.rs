@@ -18,6 +18,7 @@ mod crash;
 mod damage;
 mod enrol;
 mod fanout;
+mod faults;
 mod full_disk;
 mod network;
 mod power_cut;
