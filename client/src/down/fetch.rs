@@ -3,7 +3,7 @@
 //! Holders are tried by their state in the cluster map, then by how much is under way at each. Who does not answer within
 //! [`HEDGE`] is raced by the next; who fails or lies is passed over. When nobody is left it waits for some to return, for a while.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -148,7 +148,17 @@ fn holders(down: &Down, placement: &Placement) -> Vec<ShardAt> {
         })
         .collect();
     holders.sort_by_key(|(state, load, coded, index, _)| (*state, *coded, *load, *index));
-    holders.into_iter().map(|(.., shard)| shard).collect()
+    let holders = holders.into_iter().map(|(.., shard)| shard).collect();
+    if k > 1 { each_share_first(holders) } else { holders }
+}
+
+/// In their order, but who has a share that somebody before them has, too, comes last: k shares rebuild a chunk only when they differ.
+/// A share has two holders when a peer comes back that was taken for dead, and its share had been made anew.
+fn each_share_first(holders: Vec<ShardAt>) -> Vec<ShardAt> {
+    let mut seen = HashSet::new();
+    let (mut first, again): (Vec<_>, Vec<_>) = holders.into_iter().partition(|shard| seen.insert(shard.index));
+    first.extend(again);
+    first
 }
 
 struct Fetching<'a> {
@@ -211,6 +221,7 @@ impl Fetching<'_> {
                 }
                 let Some((shard, got)) = self.first(&mut attempts, &mut left, 0, len).await? else { continue };
                 match got {
+                    Ok(_) if shards.iter().any(|(other, _)| other.index == shard.index) => {}
                     Ok(bytes) => shards.push((shard, bytes.freeze())),
                     Err(error) => self.failed(&shard, &error),
                 }
@@ -361,4 +372,17 @@ async fn read<R: Room>(
     let limit = CallError::TimedOut { what: "reading a shard", after: PATIENCE };
     let result = tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(limit));
     (shard, result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_that_differ_come_before_those_that_somebody_has_already() {
+        let holder = |peer, index| ShardAt { peer: PeerId([peer; 16]), index, address: ShardAddress([index; 20]) };
+        let given = vec![holder(1, 0), holder(2, 0), holder(3, 2), holder(4, 2), holder(5, 1)];
+        let order: Vec<_> = each_share_first(given).iter().map(|shard| (shard.peer.0[0], shard.index)).collect();
+        assert_eq!(order, [(1, 0), (3, 2), (5, 1), (2, 0), (4, 2)]);
+    }
 }

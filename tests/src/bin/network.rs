@@ -88,7 +88,7 @@ impl Options {
             rate: Some(rate * 1_000_000),
             queue: self.queue.map(|size| size.0),
             mtu: Some(self.mtu),
-            stalled: false,
+            ..Direction::default()
         })
     }
 

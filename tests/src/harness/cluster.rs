@@ -168,6 +168,16 @@ impl Cluster {
     }
 
     #[must_use]
+    pub fn directory_log(&self) -> PathBuf {
+        self.root.join("directory.log")
+    }
+
+    #[must_use]
+    pub fn peer_log(&self, number: usize) -> PathBuf {
+        self.root.join(format!("peer{number}.log"))
+    }
+
+    #[must_use]
     pub fn home(&self, device: &str) -> PathBuf {
         self.root.join(device)
     }
@@ -177,17 +187,26 @@ impl Cluster {
     /// # Errors
     /// With its log.
     pub fn serve_directory(&mut self) -> Result<()> {
+        let serve = self.directory_serve()?;
+        self.directory = None;
+        let running = Running::start("directory", serve, self.directory_log())?;
+        self.lead(0, &running.address)?;
+        self.address = Some(running.address.clone());
+        self.directory = Some(running);
+        Ok(())
+    }
+
+    /// `shoal-directory serve ...`, where it served before.
+    ///
+    /// # Errors
+    /// When the programs can't be built.
+    pub fn directory_serve(&self) -> Result<Command> {
         let mut serve = self.directory_command("serve")?;
         serve.args(&self.options.serve);
         if let Some(address) = &self.address {
             serve.arg("--listen").arg(address);
         }
-        self.directory = None;
-        let running = Running::start("directory", serve, self.root.join("directory.log"))?;
-        self.lead(0, &running.address)?;
-        self.address = Some(running.address.clone());
-        self.directory = Some(running);
-        Ok(())
+        Ok(serve)
     }
 
     /// `shoal-directory VERB --data ...`
@@ -244,13 +263,28 @@ impl Cluster {
     /// # Errors
     /// With its log.
     pub fn serve_peer(&mut self, number: usize) -> Result<()> {
-        let mut serve = self.program("shoal-peer", false, ["serve", "--data"])?;
-        serve.arg(self.peer_data(number));
-        let log = self.root.join(format!("peer{number}.log"));
-        let running = Running::start(&format!("peer{number}"), serve, log)?;
+        let running = Running::start(&format!("peer{number}"), self.peer_serve(number)?, self.peer_log(number))?;
         self.lead(number + 1, &running.address)?;
         *self.peers.get_mut(number).context("a peer that has joined")? = Some(running);
         Ok(())
+    }
+
+    /// `shoal-peer serve ...`
+    ///
+    /// # Errors
+    /// When the programs can't be built.
+    pub fn peer_serve(&self, number: usize) -> Result<Command> {
+        let mut serve = self.program("shoal-peer", false, ["serve", "--data"])?;
+        serve.arg(self.peer_data(number));
+        Ok(serve)
+    }
+
+    /// SIGKILL to the directory.
+    ///
+    /// # Errors
+    /// When it was not running.
+    pub fn kill_directory(&mut self) -> Result<()> {
+        self.directory.take().context("it does not run")?.kill()
     }
 
     /// SIGKILL to a peer.
@@ -335,10 +369,10 @@ impl Cluster {
     /// Everything that directory and peers have stored and logged.
     #[must_use]
     pub fn server_side(&self) -> Vec<PathBuf> {
-        let mut paths = vec![self.directory_data(), self.root.join("directory.log")];
+        let mut paths = vec![self.directory_data(), self.directory_log()];
         for number in 0..self.peers.len() {
             paths.push(self.peer_data(number));
-            paths.push(self.root.join(format!("peer{number}.log")));
+            paths.push(self.peer_log(number));
         }
         paths
     }
@@ -354,6 +388,15 @@ impl Cluster {
         self.peers.iter_mut().for_each(|peer| *peer = None);
         self.directory = None;
         Ok(())
+    }
+
+    /// Ends all processes at once, and leaves the folder for whoever looks what went wrong.
+    pub fn end_and_keep(&mut self) {
+        self.peers.iter_mut().for_each(|peer| *peer = None);
+        self.directory = None;
+        if let Some(temporary) = self.temporary.take() {
+            let _ = temporary.keep();
+        }
     }
 
     /// Leaves everything running and its folder in place; the process ids.
