@@ -229,6 +229,7 @@ fn a_damaged_file_of_a_peer_is_done_without_or_named() {
         ("ca.pem", Then::Either(&["ca.pem is malformed"])),
         ("format", Then::Refuses(&["is not a peer folder"])),
         ("known", Then::Refuses(&["known is damaged", "join again"])),
+        ("scrub", Then::Serves),
         ("listening", Then::Serves),
         ("lock", Then::Serves),
         ("peer.key", Then::Either(&["peer.key is malformed"])),

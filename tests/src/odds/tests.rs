@@ -1,3 +1,5 @@
+//! The odds agree with closed forms, with a simulation, and with common sense.
+
 use super::chain::Chain;
 use super::*;
 use crate::harness::Dice;
