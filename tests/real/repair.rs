@@ -214,6 +214,24 @@ fn a_peer_is_emptied_and_removed_and_nothing_has_fewer_copies_meanwhile() {
 }
 
 #[test]
+fn what_a_peer_held_that_will_not_come_back_is_made_anew_at_once() {
+    let (mut cluster, work) = repairing(4, "600s");
+    let source = work.join("source");
+    content::make_file(&source, 15, 24 << 20).unwrap();
+    shoal(&cluster, 0, &["put", text(&source), "/file"]);
+    wait_for(&cluster, "all is verified", |status| has_each(status, 3));
+    let id = peer_id(&cluster, 0);
+    cluster.kill_peer(0).unwrap();
+    govern(&cluster, 0, &["peer", "remove", "--data", text(&cluster.directory_data()), &id, "--lost"]);
+    let after = wait_for(&cluster, "nobody waits for it", |status| has_each(status, 3));
+    assert_eq!(after["peers"].as_array().unwrap().len(), 3);
+    cluster.kill_peer(1).unwrap();
+    cluster.kill_peer(2).unwrap();
+    same(&cluster, &work, &source, "/file");
+    cluster.stop().unwrap();
+}
+
+#[test]
 fn a_new_peer_is_filled_gradually() {
     let (mut cluster, work) = repairing(3, "1s");
     let source = work.join("source");
