@@ -283,12 +283,16 @@ impl Members {
     /// Judges everybody anew, and makes a new map if anything that it says has changed.
     pub fn tick(&self, now: (Instant, Timestamp)) {
         let mut state = self.state();
-        let State { peers, revoked, published, .. } = &mut *state;
+        let State { peers, revoked, published, connections } = &mut *state;
         for (id, member) in peers.iter_mut() {
             let judged = member.judged(now.0, &self.cluster.times);
             if judged != member.state {
                 tracing::info!(peer = id.short(), was = %member.state, "peer is {judged}");
                 member.state = judged;
+                if judged == PeerState::Dead {
+                    let connections = connections.get(&id.0).into_iter().flatten();
+                    connections.for_each(Connection::close); // who waits for its answer need not wait longer
+                }
             }
         }
         if *published.roster.shown() == shown(peers, revoked) {
@@ -309,7 +313,13 @@ impl Members {
         if state.revoked.contains(&id) {
             return Err(Refusal::Revoked);
         }
-        state.connections.entry(id).or_default().push(connection.clone());
+        let is_peer = state.peers.contains_key(&PeerId(id));
+        let connections = state.connections.entry(id).or_default();
+        if is_peer {
+            // It has one; what is still asked on an older one is to fail now, and not when silence is noticed.
+            connections.drain(..).for_each(|older| older.close());
+        }
+        connections.push(connection.clone());
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! Chunks: asking which are stored already, and registering those that were sent. What is asked for and found, or registered, is held.
 //!
-//! A chunk is whole when shards enough for its full redundancy are on peers that are not dead. What is not whole is sent again, and
-//! registering it again adds to it: locations are joined, the new ones first. When the new shards cannot be joined with the old ones
-//! (another code, or other sealed bytes), the better set becomes the chunk's and the other one goes into history, so that nothing
+//! A chunk is there for whoever asks when it survives as many losses, as its peers are now, as he wants it to. What does not is sent
+//! again, and registering it again adds to it: locations are joined, the new ones first. Of two codes of the same bytes the one that survives
+//! more stays. Of other sealed bytes the first ones stay while they can be read; those that are given up go into history, so that nothing
 //! that was acknowledged is forgotten.
 
 use std::collections::HashSet;
@@ -38,7 +38,9 @@ impl Operation for Ask {
         for (chunk, found) in self.chunks.iter().zip(chunks) {
             let whole = found.filter(|found| {
                 let record = &found.record;
-                record.redundancy.covers(self.redundancy) && is_whole(record, &context.roster)
+                // What it has beyond its own redundancy it will not keep.
+                record.redundancy.covers(self.redundancy)
+                    && survives(record, &context.roster) >= Some(self.redundancy.losses())
             });
             let Some(_) = whole else {
                 known.push(None);
@@ -67,8 +69,10 @@ async fn hold(txn: &mut Txn, account: AccountId, upload: VersionId, chunk: Chunk
     Ok(())
 }
 
-fn is_whole(record: &Chunk, roster: &Roster) -> bool {
-    record.alive(|peer| roster.is_alive(peer)) >= record.redundancy.n()
+/// How many more losses a chunk survives as its peers are now; `None` when it cannot be read. One that lacks a shard of its own
+/// redundancy may still be safer than somebody asks for: a copy within the tree asks for no more than that it can be read.
+fn survives(record: &Chunk, roster: &Roster) -> Option<usize> {
+    record.alive(|peer| roster.is_alive(peer)).checked_sub(record.redundancy.k())
 }
 
 impl Operation for Register {
@@ -166,7 +170,8 @@ fn merge(before: &Chunk, given: Chunk, roster: &Roster) -> (Chunk, bool) {
         return (Chunk { redundancy: wider(before, &given), key, shards, ..given }, false);
     }
     if margin(&given) > margin(before) {
-        return (Chunk { key, ..given }, true);
+        // The same bytes in a code that survives more. The shards of the old one are nobody's, and go.
+        return (Chunk { key, ..given }, false);
     }
     (kept(before.redundancy), false)
 }

@@ -39,6 +39,7 @@ async fn a_chunk_is_whole_only_with_all_shards_on_peers_that_live_and_repair_is_
     let two = vec![shard(0, 1, 1), shard(1, 2, 1)];
     world.register(a, version(100), new_chunk(chunk(1), "1/3", 1, two)).await.unwrap();
     assert_eq!(world.ask(a, version(100), chunk(1), "1/3").await, None);
+    assert!(world.ask(a, version(100), chunk(1), "1/2").await.is_some(), "as much as that it survives already");
     assert_eq!(world.count(&key::repairs()).await, 1);
     let more = vec![shard(0, 3, 1), shard(1, 4, 1)];
     world.register(a, version(100), new_chunk(chunk(1), "1/3", 1, more)).await.unwrap();
