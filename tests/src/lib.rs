@@ -4,6 +4,8 @@
 //! - [`harness::process`]: one of them running, with its address, its log, its CPU time and its memory;
 //! - [`harness::cluster`]: a directory, peers and a device, enrolled with real tickets;
 //! - [`harness::relay`]: a network with delay, loss and a rate in front of one of them;
-//! - [`harness::content`]: files to store, and trees to compare.
+//! - [`harness::content`]: files to store, and trees to compare;
+//! - [`model`]: clusters in this process, beside a reference.
 
 pub mod harness;
+pub mod model;
