@@ -3,7 +3,7 @@
 //! Holders are tried by their state in the cluster map, then by how much is under way at each. Who does not answer within
 //! [`HEDGE`] is raced by the next; who fails or lies is passed over. When nobody is left it waits for some to return, for a while.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -159,8 +159,8 @@ struct Fetching<'a> {
     at: u64,
     why: Vec<String>,
     lied: Option<IntegrityError>,
-    /// Whom an answer is awaited from.
-    waiting: Vec<PeerId>,
+    /// What an answer is awaited about.
+    waiting: Vec<ShardAt>,
 }
 
 type Attempts = JoinSet<(ShardAt, Result<Buffer, CallError>)>;
@@ -205,12 +205,19 @@ impl Fetching<'_> {
         let mut shards: Vec<(ShardAt, Bytes)> = Vec::with_capacity(redundancy.n());
         loop {
             while shards.len() < redundancy.k() {
-                while shards.len() + attempts.len() < redundancy.k() && self.start(&mut attempts, &mut left, 0, len) {}
-                if shards.len() + attempts.len() < redundancy.k() {
+                loop {
+                    left = self.different(left, &shards);
+                    if self.expected(&shards) >= redundancy.k() || !self.start(&mut attempts, &mut left, 0, len) {
+                        break;
+                    }
+                }
+                if self.expected(&shards) < redundancy.k() {
                     return Ok(Err(shards.len()));
                 }
                 let Some((shard, got)) = self.first(&mut attempts, &mut left, 0, len).await? else { continue };
                 match got {
+                    // Several peers may have one index, after a move: it counts once.
+                    Ok(_) if shards.iter().any(|(known, _)| known.index == shard.index) => {}
                     Ok(bytes) => shards.push((shard, bytes.freeze())),
                     Err(error) => self.failed(&shard, &error),
                 }
@@ -233,6 +240,19 @@ impl Fetching<'_> {
         }
     }
 
+    /// Who is left to be asked for shares that are not there: those of which no answer is awaited either come first.
+    fn different(&self, left: std::vec::IntoIter<ShardAt>, have: &[(ShardAt, Bytes)]) -> std::vec::IntoIter<ShardAt> {
+        let mut left: Vec<_> = left.filter(|shard| have.iter().all(|(known, _)| known.index != shard.index)).collect();
+        left.sort_by_key(|shard| self.waiting.iter().any(|awaited| awaited.index == shard.index)); // stable
+        left.into_iter()
+    }
+
+    /// How many different shares there are when all come that are awaited.
+    fn expected(&self, have: &[(ShardAt, Bytes)]) -> usize {
+        let all = have.iter().map(|(shard, _)| shard).chain(&self.waiting);
+        all.map(|shard| shard.index).collect::<HashSet<_>>().len()
+    }
+
     /// Starts the next holder's attempt; `false` when there is none left.
     fn start(
         &mut self,
@@ -252,7 +272,7 @@ impl Fetching<'_> {
                 _ => self.down.pool.take_for(self.at),
             };
             attempts.spawn(read(link, shard, offset, len, room, loaded));
-            self.waiting.push(shard.peer);
+            self.waiting.push(shard);
             return true;
         }
         false
@@ -269,7 +289,7 @@ impl Fetching<'_> {
         let done = match tokio::time::timeout(HEDGE, attempts.join_next()).await {
             Ok(done) => done,
             Err(_) => {
-                self.waiting.iter().for_each(|peer| self.down.load.avoid(*peer));
+                self.waiting.iter().for_each(|shard| self.down.load.avoid(shard.peer));
                 if self.start(attempts, left, offset, len) {
                     return Ok(None);
                 }
@@ -277,7 +297,7 @@ impl Fetching<'_> {
             }
         };
         if let Some(Ok((shard, _))) = &done {
-            self.waiting.retain(|peer| *peer != shard.peer);
+            self.waiting.retain(|awaited| awaited != shard);
         }
         done.transpose().map_err(|panic| DownError::Bug(panic.to_string()))
     }
