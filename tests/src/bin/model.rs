@@ -40,8 +40,7 @@ fn main() -> Result<ExitCode> {
     telemetry::start(LogFormat::Text, "off")?;
     if let Some(seed) = args.history_seed {
         let outcome = model::run(seed, args.steps.unwrap_or_else(|| model::steps_of(seed)));
-        let text = outcome.failure.clone().unwrap_or_else(|| format!("{:?} in {:?}", outcome.tally, outcome.took));
-        writeln!(stdout(), "{text}")?;
+        writeln!(stdout(), "{outcome}")?;
         return Ok(if outcome.failure.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
     let begun = Instant::now();
@@ -64,8 +63,8 @@ fn main() -> Result<ExitCode> {
         if let Ok(mut sum) = sum.lock() {
             sum.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
         }
-        if let Some(failure) = &outcome.failure {
-            writeln!(stdout(), "{failure}\n").ok();
+        if outcome.failure.is_some() {
+            writeln!(stdout(), "{outcome}\n").ok();
         }
         if done % 50 == 0 {
             writeln!(stderr(), "{done} histories in {:.0?}", begun.elapsed()).ok();

@@ -1,5 +1,5 @@
 //! Cluster: a directory and peers in this process, in a folder of their own, at an address of loopback of their own. Times are short: a peer
-//! is suspect after 0.3 s, dead after 0.8 s, and lost 0.2 s later.
+//! is suspect after 0.7 s, dead after 1.5 s, and lost 0.2 s later.
 //!
 //! Clocks are moved by hand, the directory's and each peer's; certificates alone go by the real one, since under a clock that is years off
 //! no connection is made at all.
@@ -137,10 +137,10 @@ impl Cluster {
         (store.segment_bytes, store.index_cache) = (ByteSize::mib(1), ByteSize::mib(4));
         directory::Config {
             times: Times {
-                heartbeat: millis(50),
-                suspect_after: millis(300),
-                dead_after: millis(800),
-                lost_after: millis(1_000),
+                heartbeat: millis(100),
+                suspect_after: millis(700),
+                dead_after: millis(1_500),
+                lost_after: millis(1_700),
             },
             work: work::Settings { rate: None, compare_every: self.compare_every, audit_every: AUDIT, round: ROUND },
             clock: Clock::Manual(self.clock.clone()),

@@ -114,7 +114,7 @@ impl History {
         })
     }
 
-    pub(super) fn say(&mut self, what: impl std::fmt::Display) {
+    pub fn say(&mut self, what: impl std::fmt::Display) {
         let at = self.begun.elapsed().as_secs_f32();
         self.trace.push(format!("{at:8.3} {what}"));
     }
@@ -266,6 +266,8 @@ impl History {
         if let Err(error) = &outcome {
             self.tally.unknown += 1;
             self.say(format!("  {error:#}"));
+            // Content that lacks a shard cannot be copied until it was made anew.
+            let calm = calm && !matches!(command, Command::Copy { .. });
             ensure!(!calm, "a command failed though nothing was wrong: {error:#}");
         }
         if told == Told::Unknown && ending != Ending::Awaited {

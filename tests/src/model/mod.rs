@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use tokio::runtime::Builder;
 
 use history::{History, Tally};
@@ -36,33 +36,42 @@ pub struct Outcome {
     pub seed: u64,
     pub took: Duration,
     pub tally: Tally,
-    /// What was wrong, and all that was done.
+    /// What was wrong.
     pub failure: Option<String>,
+    /// All that was done.
+    pub trace: Vec<String>,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { seed, took, tally, failure, trace } = self;
+        match failure {
+            Some(failure) => write!(f, "history {seed} failed: {failure}\n  {}", trace.join("\n  ")),
+            None => write!(f, "history {seed} is good, {took:.1?}: {tally:?}\n  {}", trace.join("\n  ")),
+        }
+    }
 }
 
 /// Runs one history to its end.
 #[must_use]
 pub fn run(seed: u64, steps: u64) -> Outcome {
     let begun = Instant::now();
-    let result = on_a_thread(seed, steps);
-    let took = begun.elapsed();
-    match result {
-        Ok(tally) => Outcome { seed, took, tally, failure: None },
-        Err(error) => {
-            let failure = Some(format!("history {seed} failed: {error:#}"));
-            Outcome { seed, took, tally: Tally::default(), failure }
-        }
-    }
+    let mut trace = Vec::new();
+    let result = on_a_thread(seed, steps, &mut trace);
+    let tally = result.as_ref().copied().unwrap_or_default();
+    let failure = result.err().map(|error| format!("{error:#}"));
+    Outcome { seed, took: begun.elapsed(), tally, failure, trace }
 }
 
-fn on_a_thread(seed: u64, steps: u64) -> Result<Tally> {
+fn on_a_thread(seed: u64, steps: u64, trace: &mut Vec<String>) -> Result<Tally> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(async {
         let mut history = History::begin(seed).await?;
-        match history.run(steps).await {
-            Ok(tally) => history.end().await.map(|()| tally),
-            Err(error) => Err(anyhow!("{error:#}\n  {}", history.trace.join("\n  "))),
-        }
+        let result = history.run(steps).await;
+        history.say("over");
+        *trace = std::mem::take(&mut history.trace);
+        let tally = result?;
+        history.end().await.map(|()| tally)
     });
     runtime.shutdown_timeout(Duration::from_secs(10));
     result

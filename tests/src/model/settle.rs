@@ -1,9 +1,11 @@
 //! Settle: the end of a history. All peers come back, what was left open expires, and then everything that was acknowledged reads back bit for
 //! bit, nothing else is visible, and peers hold what the directory's records name, no more and no less.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use common::id::PeerId;
 use common::map::PeerState;
 use common::proto::directory::ClusterStatus;
 use directory::kv::Store;
@@ -18,6 +20,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(40);
 /// Longer than an upload is kept without being used.
 const EXPIRED: u64 = 25 * 3_600_000;
+/// How long nothing moves before it is looked whether anything should have.
+const REST: Duration = Duration::from_millis(500);
 const COMPARE_EVERY: Duration = Duration::from_millis(200);
 
 /// Starts every peer that is not gone for good.
@@ -110,30 +114,53 @@ pub(super) async fn settle(history: &mut History) -> Result<()> {
     history.cluster.turn_directory(i64::try_from(ahead)?);
     history.cluster.serve_directory().await?;
     let begun = Instant::now();
-    loop {
-        let status = until(history, "all is settled", is_settled).await?;
-        if let Some(upkeep) = status.upkeep {
-            history.tally.made += upkeep.made;
-            history.tally.collected += upkeep.collected;
-            history.tally.dropped += upkeep.dropped;
-        }
+    let mut wrong = None;
+    while begun.elapsed() < LIMIT {
+        history.say("all is to settle");
+        let status = at_rest(history).await?;
+        history.say("all is read");
         read_all(history).await?;
         let checked = history.cluster.check().await?;
         let present = u32::try_from(history.cluster.present().count())?;
-        ensure!(checked.found == 0 && checked.unreadable == 0, "the check found: {checked:?}");
-        let exact = checked.missing == 0 && checked.unknown == 0 && checked.peers == present;
-        let shards: u64 =
-            status.peers.iter().filter(|peer| peer.state == PeerState::Online).map(|peer| peer.shards).sum();
+        ensure!(checked.found == 0, "the check found: {checked:?}");
+        let is_exact = checked.missing + checked.unknown + checked.unreadable == 0 && checked.peers == present;
+        let online = status.peers.iter().filter(|peer| peer.state == PeerState::Online);
+        let live: u64 = online.map(|peer| peer.shards).sum();
         history.cluster.end_directory(false).await?;
-        let rest = records(history, shards).await?;
-        if exact && rest.is_none() {
-            history.cluster.serve_directory().await?;
+        wrong = records(history, live).await?;
+        history.cluster.serve_directory().await?;
+        if is_exact && wrong.is_none() {
+            if let Some(upkeep) = status.upkeep {
+                history.tally.made += upkeep.made;
+                history.tally.collected += upkeep.collected;
+                history.tally.dropped += upkeep.dropped;
+            }
             return survive(history).await;
         }
-        let rest = rest.unwrap_or_else(|| format!("the check found: {checked:?}"));
-        ensure!(begun.elapsed() < LIMIT, "storage does not become what is referenced: {rest}");
-        history.cluster.serve_directory().await?;
+        let text = wrong.get_or_insert_with(|| format!("the check found: {checked:?}")).clone();
+        history.say(format!("  {text}"));
     }
+    bail!("storage does not become what is referenced: {}", wrong.unwrap_or_default())
+}
+
+/// Waits until all is settled and nothing has moved for a while.
+async fn at_rest(history: &mut History) -> Result<ClusterStatus> {
+    let figures = |status: &ClusterStatus| {
+        let upkeep = status.upkeep.unwrap_or_default();
+        let shards: Vec<_> = status.peers.iter().map(|peer| peer.shards).collect();
+        (shards, upkeep.made, upkeep.dropped, upkeep.collected)
+    };
+    let begun = Instant::now();
+    let (mut last, mut since) = (until(history, "all is settled", is_settled).await?, Instant::now());
+    while since.elapsed() < REST {
+        sleep(PAUSE).await;
+        let status = until(history, "all is settled", is_settled).await?;
+        if figures(&status) != figures(&last) {
+            (last, since) = (status, Instant::now());
+        }
+        ensure!(begun.elapsed() < LIMIT, "the cluster does not come to rest\n{}", show(&last));
+    }
+    Ok(last)
 }
 
 /// Every device's account is what the reference says, and every file has its bytes.
@@ -155,18 +182,26 @@ async fn read_all(history: &mut History) -> Result<()> {
 
 /// Looks at the records of a directory that does not serve: what is not as it should be.
 async fn records(history: &History, live: u64) -> Result<Option<String>> {
+    let names: HashMap<_, _> = history.cluster.present().map(|(number, member)| (member.id, number)).collect();
     let store = history.cluster.store().await?;
-    let checked = look_at(store.as_ref(), live).await;
+    let checked = look_at(store.as_ref(), &names, live).await;
     store.close().await?;
     checked
 }
 
-async fn look_at(store: &dyn Store, live: u64) -> Result<Option<String>> {
+/// With the numbers of the peers that should have something.
+async fn look_at(store: &dyn Store, names: &HashMap<PeerId, usize>, live: u64) -> Result<Option<String>> {
     let (mut chunks, mut needed, mut placed, mut condemned) = (Vec::new(), 0, 0, 0_u64);
+    let mut odd = Vec::new();
     each(store, &key::chunks(), |key, value| {
         let chunk: Chunk = record::decode(value)?;
+        let here = chunk.shards.iter().filter_map(|shard| Some((shard.index, *names.get(&shard.peer)?)));
+        let here: Vec<_> = here.collect();
+        if here.len() != chunk.redundancy.n() {
+            odd.push(format!("{} has {here:?}", chunk.redundancy));
+        }
         needed += chunk.redundancy.n() as u64;
-        placed += chunk.shards.len() as u64;
+        placed += here.len() as u64;
         condemned += u64::from(chunk.condemned);
         chunks.push(key::ids_of_chunk(key)?);
         Ok(())
@@ -174,7 +209,7 @@ async fn look_at(store: &dyn Store, live: u64) -> Result<Option<String>> {
     .await?;
     let mut wrong = Vec::new();
     if needed != placed || needed != live {
-        wrong.push(format!("{needed} shards are needed, {placed} registered and {live} on peers"));
+        wrong.push(format!("{needed} shards are needed, {placed} registered and {live} on peers: {odd:?}"));
     }
     if condemned > 0 {
         wrong.push(format!("{condemned} chunks are condemned"));
