@@ -101,8 +101,8 @@ impl Desk {
     async fn remote(config: &Config, settings: &Settings) -> Result<Self, AdminError> {
         let address = serving_at(&config.data)?;
         let keys = Keys::load(&config.data, settings.cluster)?;
-        let operator = keys.operator(config.clock.now())?;
-        let tls = keys.trust(config.clock.clone())?.client(&operator).map_err(KeyError::from)?;
+        let operator = keys.operator(config.certificates.now())?;
+        let tls = keys.trust(config.certificates.clone())?.client(&operator).map_err(KeyError::from)?;
         let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
         let dialler = endpoint.dialler_to_directory(tls)?;
         let connection = endpoint.dial(&dialler, address, &directory_name(settings.cluster)).await?;

@@ -129,7 +129,10 @@ pub struct Config {
     pub times: Times,
     /// Repair, comparison, audits and collection.
     pub work: work::Settings,
+    /// Expiry goes by it, and what people are shown.
     pub clock: Clock,
+    /// What certificates are made and judged by.
+    pub certificates: Clock,
     pub store: embedded::Options,
 }
 
@@ -148,6 +151,7 @@ impl Config {
             },
             work: work::Settings::default(),
             clock: Clock::System,
+            certificates: Clock::System,
             store: embedded::Options::default(),
         }
     }

@@ -57,7 +57,7 @@ pub async fn clean(service: Arc<Service>) {
             swept = Some(Instant::now());
         }
         if renewed.elapsed() >= RENEW {
-            let done = service.keys.renew_own(&service.credentials, service.clock.now());
+            let done = service.keys.renew_own(&service.credentials, service.certificates.now());
             report("renewing the certificate", done);
             renewed = Instant::now();
         }

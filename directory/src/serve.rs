@@ -96,7 +96,7 @@ async fn run_until(
     let addresses = reachable(&settings, listening)?;
     let folder = config.data.clone();
     let service = assemble(store.clone(), &config, settings, addresses).await?;
-    let trust = service.keys.trust(config.clock.clone())?;
+    let trust = service.keys.trust(config.certificates.clone())?;
     endpoint.listen(trust.directory_server(&service.credentials).map_err(KeyError::from)?)?;
     let note = Listening::note(&folder, listening)?;
 
@@ -177,7 +177,7 @@ pub async fn assemble(
     addresses: Addresses,
 ) -> Result<Arc<Service>, ServeError> {
     let keys = Keys::load(&config.data, settings.cluster)?;
-    let credentials = keys.credentials(&config.data, config.clock.now())?;
+    let credentials = keys.credentials(&config.data, config.certificates.now())?;
     warn_of_clock(store.as_ref(), &config.clock).await?;
     let start = StartId::random();
     let generation = next_generation(&store, &settings, &config.clock, start).await?;
@@ -192,8 +192,9 @@ pub async fn assemble(
     let now = (Instant::now(), config.clock.now());
     let members = Members::new(cluster, keys.statement().clone(), peers, revoked, now)?;
     let (clock, counter) = (config.clock.clone(), Counter::default());
+    let certificates = config.certificates.clone();
     let (work, start) = (Work::new(config.work, fenced), Mutex::new(start));
-    Ok(Arc::new(Service { store, members, keys, credentials, settings, clock, counter, work, start }))
+    Ok(Arc::new(Service { store, members, keys, credentials, settings, clock, certificates, counter, work, start }))
 }
 
 async fn is_fenced(store: &Arc<dyn Store>) -> Result<bool, ServeError> {

@@ -46,6 +46,7 @@ pub struct Service {
     pub credentials: Credentials,
     pub settings: Settings,
     pub clock: Clock,
+    pub certificates: Clock,
     pub counter: Counter,
     pub work: Work,
     /// This start, as peers remember it.
@@ -370,7 +371,7 @@ impl Service {
     async fn enroll(&self, request: Enroll, exporter: [u8; 32]) -> Result<Enrolled, Refusal> {
         let id = RequestId::random().0;
         // A request that cannot be certified must not use up a ticket.
-        self.keys.certify(&request.request, Subject::Peer(common::id::PeerId(id)), self.clock.now())?;
+        self.keys.certify(&request.request, Subject::Peer(common::id::PeerId(id)), self.certificates.now())?;
         let operation = Enrol {
             proof: request.proof,
             exporter,
@@ -392,7 +393,7 @@ impl Service {
         Ok(Enrolled {
             cluster: self.settings.cluster,
             id,
-            certificate: self.keys.certify(&request.request, subject, self.clock.now())?,
+            certificate: self.keys.certify(&request.request, subject, self.certificates.now())?,
             statement_key: self.keys.statement().public().0,
             directory: self.members.cluster().directory.clone(),
             account,
@@ -438,7 +439,7 @@ impl Service {
             Asked::Hello(r) => reply::<Hello>(responder, self.hello(subject, &r).await).await,
             Asked::GetMap(r) => reply::<GetMap>(responder, Ok(MapAnswer { map: self.map(r.have) })).await,
             Asked::Renew(r) => {
-                let renewed = self.keys.certify(&r.request, *subject, self.clock.now());
+                let renewed = self.keys.certify(&r.request, *subject, self.certificates.now());
                 reply::<Renew>(responder, renewed.map(|certificate| Renewed { certificate })).await
             }
             Asked::GetStatus(_) => reply::<GetStatus>(responder, self.status(subject).await).await,

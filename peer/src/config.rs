@@ -113,6 +113,8 @@ pub struct ServeConfig {
     pub endpoint: EndpointOptions,
     pub serve: ServeOptions,
     pub clock: Clock,
+    /// What certificates are judged by.
+    pub certificates: Clock,
 }
 
 impl ServeConfig {
@@ -138,6 +140,7 @@ impl ServeConfig {
                 grace: Duration::from_secs(2),
             },
             clock: Clock::System,
+            certificates: Clock::System,
         }
     }
 }

@@ -138,7 +138,7 @@ async fn start(config: &ServeConfig, joined: Joined, store: Store) -> Result<Sta
     check_addresses(&config.directory).map_err(|what| ServeError::Setting { what })?;
 
     let credentials = Credentials::new(vec![certificate.clone()], &key)?;
-    let trust = Trust::new(authority, config.clock.clone())?;
+    let trust = Trust::new(authority, config.certificates.clone())?;
     let listen = config.listen.as_deref().unwrap_or(&settings.listen);
     let mut options = config.endpoint.clone();
     options.reset_key = Some(key.reset_key());

@@ -7,8 +7,10 @@
 //! - [`harness::content`]: files to store, and trees to compare;
 //! - [`harness::dice`]: pseudo-random numbers from a seed;
 //! - [`crash`]: load and SIGKILL at random moments, and what may be seen afterwards;
+//! - [`model`]: clusters in this process, beside a reference;
 //! - [`odds`]: how likely it is to lose anything, computed.
 
 pub mod crash;
 pub mod harness;
+pub mod model;
 pub mod odds;

@@ -183,6 +183,12 @@ fn trim(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
     if record.shards.len() <= n {
         return Plan::Whole;
     }
+    // Who was taken out of the cluster never comes back with any.
+    let removed = |shard: &&ShardAt| !view.peers.contains_key(&shard.peer);
+    let of_removed: Vec<_> = record.shards.iter().filter(removed).copied().collect();
+    if !of_removed.is_empty() {
+        return Plan::Trim(of_removed);
+    }
     let verified = |shard: &&ShardAt| view.verified.contains(&shard.peer);
     let entries = record.shards.iter().filter(verified).filter_map(|shard| view.peers.get(&shard.peer));
     let order = place::order_of(chunk, entries);

@@ -155,3 +155,15 @@ fn a_new_peer_gets_what_rendezvous_gives_it_and_nothing_moves_otherwise() {
     }
     assert!((50..110).contains(&moved), "two of five peers hold each chunk: the new one about 80 of 200, not {moved}");
 }
+
+#[test]
+fn what_a_removed_peer_had_is_forgotten_once_it_was_made_anew() {
+    let mut view = view(5);
+    view.peers.remove(&peer(5));
+    view.lost.insert(peer(5));
+    let (gone, kept) = ((2, 5), [(0, 1), (1, 2)]);
+    let of = |more: &[(u8, u8)]| chunk("2/3", &[&[gone], &kept[..], more].concat());
+    assert_eq!(made(plan(&CHUNK, &of(&[]), &view)).len(), 1);
+    let whole = of(&[(2, 3)]);
+    assert_eq!(plan(&CHUNK, &whole, &view), Plan::Trim(vec![whole.shards[0]]));
+}
