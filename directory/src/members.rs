@@ -186,10 +186,13 @@ impl Members {
         let state = self.state();
         let member = state.peers.get(&peer).ok_or(Refusal::NotFound(What::Peer))?;
         let addresses = if beat.advertise.is_empty() { seen_at } else { &beat.advertise };
+        // Where others use the same file system it changes all the time, and weights need no more than about.
+        let known = member.record.capacity;
+        let about_the_same = beat.capacity.abs_diff(known) <= known / 16;
         let record = Peer {
             label: beat.label.clone(),
             zone: beat.zone.clone(),
-            capacity: beat.capacity,
+            capacity: if about_the_same { known } else { beat.capacity },
             addresses: addresses.clone(),
             writable: beat.writable,
             ..member.record.clone()

@@ -282,10 +282,12 @@ impl Service {
         self.compare_history(beat).await?;
         let seen_at = seen_at.to_owned().try_into().ok().and_then(|address| Addresses::try_from(vec![address]).ok());
         let changed = self.members.changed(who.peer(), beat, &seen_at.unwrap_or_default())?;
-        if let Some(record) = &changed {
+        // That it lives counts at once, however long the disk takes for the rest.
+        self.members.heard(who.peer(), beat, None, self.now());
+        if let Some(record) = changed {
             self.run(&NotePeer { peer: who.peer(), record: record.clone() }, Itself).await?;
+            self.members.heard(who.peer(), beat, Some(record), self.now());
         }
-        self.members.heard(who.peer(), beat, changed, self.now());
         let again = self.members.cluster().times.heartbeat.as_millis();
         Ok(HeartbeatAnswer {
             history: self.history(),

@@ -73,11 +73,7 @@ pub fn plan(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
     }
     if living.len() >= n {
         let leaving: Vec<_> = living.iter().filter(|shard| view.draining.contains(&shard.peer)).copied().collect();
-        return if leaving.is_empty() {
-            trim(chunk, record, view)
-        } else {
-            moves(chunk, record, view, &living, &leaving)
-        };
+        return if leaving.is_empty() { trim(chunk, record, view) } else { moves(chunk, view, &living, &leaving) };
     }
     let returning = match living.len() == k {
         true => 0, // one more loss, and it is gone: nobody is waited for
@@ -91,7 +87,7 @@ pub fn plan(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
     let make: Vec<_> = indices
         .into_iter()
         .take(missing)
-        .zip(targets(chunk, record, view, &living))
+        .zip(targets(chunk, view, &living))
         .filter_map(|(index, target)| Some(Make { index, address: record.address(index)?, target, instead_of: None }))
         .collect();
     if make.is_empty() { Plan::Nowhere } else { Plan::Make { sources: sources(&living, view), make } }
@@ -137,8 +133,10 @@ fn missing_indices(redundancy: Redundancy, living: &[ShardAt]) -> Vec<u8> {
 }
 
 /// Who could take a shard, best first: in the chunk's own order, those in zones with fewer of its shards before others.
-fn targets(chunk: &ChunkId, record: &Chunk, view: &View, living: &[ShardAt]) -> Vec<PeerId> {
-    let holders: HashSet<PeerId> = record.shards.iter().map(|shard| shard.peer).collect();
+///
+/// Who has only a share that somebody else has too may take another one: with as many peers as shards there is nobody else.
+fn targets(chunk: &ChunkId, view: &View, living: &[ShardAt]) -> Vec<PeerId> {
+    let holders: HashSet<PeerId> = living.iter().map(|shard| shard.peer).collect();
     let mut zones: HashMap<&str, usize> = HashMap::new();
     for shard in living {
         if let Some(entry) = view.peers.get(&shard.peer).filter(|entry| !entry.zone.is_empty()) {
@@ -163,10 +161,10 @@ fn sources(living: &[ShardAt], view: &View) -> Vec<ShardAt> {
 }
 
 /// From peers that are emptied to others.
-fn moves(chunk: &ChunkId, record: &Chunk, view: &View, living: &[ShardAt], leaving: &[ShardAt]) -> Plan {
+fn moves(chunk: &ChunkId, view: &View, living: &[ShardAt], leaving: &[ShardAt]) -> Plan {
     let make: Vec<_> = leaving
         .iter()
-        .zip(targets(chunk, record, view, living))
+        .zip(targets(chunk, view, living))
         .map(|(shard, target)| Make {
             index: shard.index,
             address: shard.address,

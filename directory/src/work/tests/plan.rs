@@ -167,3 +167,14 @@ fn what_a_removed_peer_had_is_forgotten_once_it_was_made_anew() {
     let whole = of(&[(2, 3)]);
     assert_eq!(plan(&CHUNK, &whole, &view), Plan::Trim(vec![whole.shards[0]]));
 }
+
+#[test]
+fn a_doubled_share_does_not_keep_its_peer_from_taking_the_one_that_is_missing() {
+    let doubled = chunk("2/4", &[(0, 1), (0, 2), (2, 3), (3, 4)]);
+    let make = made(plan(&CHUNK, &doubled, &view(4)));
+    assert_eq!(make, [(1, peer(2))]);
+    // Once it has both, the doubled one goes.
+    let both = chunk("2/4", &[(1, 2), (0, 1), (0, 2), (2, 3), (3, 4)]);
+    let Plan::Trim(extra) = plan(&CHUNK, &both, &view(4)) else { panic!("nothing is trimmed") };
+    assert_eq!(extra.iter().map(|shard| (shard.index, shard.peer)).collect::<Vec<_>>(), [(0, peer(2))]);
+}
