@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo fmt --all --check
-cargo clippy --locked --workspace --all-targets --release -- --deny warnings
+cargo clippy --locked --workspace --all-targets --all-features --release -- --deny warnings
 if [ "${1:-}" != quick ]; then
   # The README's test command, word for word.
   cargo test --release --workspace

@@ -1,4 +1,4 @@
-//! The model test's fixed histories: see `tests/src/model/`. The long run is `cargo run --release -p tests --bin model`.
+//! The model test's fixed histories: see `tests/src/model/`. The long run is `cargo run --release -p tests --features long --bin model`.
 
 use std::sync::Mutex;
 

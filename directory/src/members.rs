@@ -316,13 +316,7 @@ impl Members {
         if state.revoked.contains(&id) {
             return Err(Refusal::Revoked);
         }
-        let is_peer = state.peers.contains_key(&PeerId(id));
-        let connections = state.connections.entry(id).or_default();
-        if is_peer {
-            // It has one; what is still asked on an older one is to fail now, and not when silence is noticed.
-            connections.drain(..).for_each(|older| older.close());
-        }
-        connections.push(connection.clone());
+        state.connections.entry(id).or_default().push(connection.clone());
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Crash: a short run of what `cargo run --release -p tests --bin crash -- --kills 1000` does for long.
+//! Crash: a short run of what `cargo run --release -p tests --features long --bin crash -- --kills 1000` does for long.
 
 use std::time::Duration;
 

@@ -67,7 +67,8 @@ type Id = (AccountId, ChunkId);
 #[derive(Debug)]
 struct Walk {
     from: Option<Vec<u8>>,
-    begun: Instant,
+    /// What this walk has taken so far.
+    took: Duration,
     again: Instant,
     /// Entries seen in this walk.
     seen: u64,
@@ -75,7 +76,16 @@ struct Walk {
 
 impl Walk {
     fn new(now: Instant) -> Self {
-        Self { from: None, begun: now, again: now, seen: 0 }
+        Self { from: None, took: Duration::ZERO, again: now, seen: 0 }
+    }
+
+    /// A part of it was dealt with since then. Behind the last part there is a pause.
+    fn dealt_with(&mut self, since: Instant, round: Duration) {
+        self.took += since.elapsed();
+        if self.from.is_none() {
+            let least = if self.seen == 0 { Duration::ZERO } else { round.min(WALK_PAUSE_LEAST) };
+            self.again = Instant::now() + (self.took * WALK_PAUSE).max(least);
+        }
     }
 }
 
@@ -180,9 +190,12 @@ impl Repair {
     }
 
     async fn gather_marks(&mut self, now: Instant) -> Result<(), CountError> {
+        let (begun, round) = (Instant::now(), self.service.work.settings.round);
         let Some(entries) = step(&self.service, &mut self.marks, &key::repairs(), now).await? else { return Ok(()) };
         let ids = entries.iter().map(|entry| key::ids_of_chunk(&entry.key)).collect::<Result<Vec<_>, _>>()?;
-        self.consider(&ids, true, now).await
+        self.consider(&ids, true, now).await?;
+        self.marks.dealt_with(begun, round);
+        Ok(())
     }
 
     /// What is registered with peers that are dead, lost or being emptied; again whenever that changes.
@@ -199,6 +212,7 @@ impl Repair {
             due.push(peer);
         }
         for peer in due {
+            let (begun, round) = (Instant::now(), self.service.work.settings.round);
             let Some((_, walk)) = self.peers.get_mut(&peer) else { continue };
             let Some(entries) = step(&self.service, walk, &key::held_by(peer), now).await? else { continue };
             let mut ids = Vec::with_capacity(entries.len());
@@ -208,11 +222,15 @@ impl Repair {
                 ids.push((account, held.chunk));
             }
             self.consider(&ids, false, now).await?;
+            if let Some((_, walk)) = self.peers.get_mut(&peer) {
+                walk.dealt_with(begun, round);
+            }
         }
         Ok(())
     }
 
     async fn gather_recodes(&mut self, now: Instant) -> Result<(), CountError> {
+        let (begun, round) = (Instant::now(), self.service.work.settings.round);
         let Some(entries) = step(&self.service, &mut self.recodes, &key::recodes(), now).await? else { return Ok(()) };
         for entry in entries {
             let (account, chunk) = key::ids_of_chunk(&entry.key)?;
@@ -222,12 +240,14 @@ impl Repair {
             }
             self.begin_recode(account, chunk, recode.redundancy).await?;
         }
+        self.recodes.dealt_with(begun, round);
         Ok(())
     }
 
     /// A look at all chunks, while nothing else is to be done: at what the marks do not say, like shards that are too many since a peer came
     /// back, and at those that lie elsewhere than their weights ask for.
     async fn gather_rest(&mut self, now: Instant) -> Result<(), CountError> {
+        let (begun, round) = (Instant::now(), self.service.work.settings.round);
         let Some(entries) = step(&self.service, &mut self.rest, &key::chunks(), now).await? else { return Ok(()) };
         for entry in entries {
             let id = key::ids_of_chunk(&entry.key)?;
@@ -245,6 +265,7 @@ impl Repair {
                 self.begin(id, &chunk, chunk.shards.to_vec(), vec![make], true);
             }
         }
+        self.rest.dealt_with(begun, round);
         Ok(())
     }
 
@@ -454,16 +475,12 @@ async fn step<R>(
         if now < walk.again {
             return Ok(None);
         }
-        (walk.begun, walk.seen) = (now, 0);
+        (walk.took, walk.seen) = (Duration::ZERO, 0);
     }
     let from = walk.from.as_deref().unwrap_or(&range.from);
     let page = service.store.scan(from, &range.to, LOOKED_AT).await?;
     walk.from = page.next();
     walk.seen += page.entries.len() as u64;
-    if walk.from.is_none() {
-        let least = if walk.seen == 0 { Duration::ZERO } else { service.work.settings.round.min(WALK_PAUSE_LEAST) };
-        walk.again = Instant::now() + (walk.begun.elapsed() * WALK_PAUSE).max(least);
-    }
     Ok(Some(page.entries))
 }
 

@@ -1,4 +1,4 @@
-//! The long run of the model test: `cargo run --release -p tests --bin model -- --histories 10000 --seed 1`.
+//! The long run of the model test: `cargo run --release -p tests --features long --bin model -- --histories 10000 --seed 1`.
 //!
 //! A history that fails is printed with its seed and its steps, and run again by `--history-seed`.
 
