@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use tests::model;
 
 /// How many of these seeds run here.
-const SEEDS: u64 = 25;
-const AT_ONCE: usize = 8;
+const SEEDS: u64 = 8;
+const AT_ONCE: usize = 4;
 
 #[test]
 fn whatever_happens_what_was_acknowledged_reads_back_and_storage_becomes_what_is_referenced() {
