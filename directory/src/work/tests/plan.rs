@@ -167,3 +167,15 @@ fn what_a_removed_peer_had_is_forgotten_once_it_was_made_anew() {
     let whole = of(&[(2, 3)]);
     assert_eq!(plan(&CHUNK, &whole, &view), Plan::Trim(vec![whole.shards[0]]));
 }
+
+#[test]
+fn what_is_too_many_goes_from_a_peer_that_is_emptied_though_nobody_could_take_it() {
+    let mut view = view(4);
+    view.draining.insert(peer(4));
+    let copies = chunk("1/3", &[(0, 4), (0, 3), (1, 1), (2, 2)]);
+    assert_eq!(plan(&CHUNK, &copies, &view), Plan::Trim(vec![copies.shards[0]]));
+    let shares = chunk("2/3", &[(0, 4), (0, 3), (1, 1), (2, 2)]);
+    assert_eq!(plan(&CHUNK, &shares, &view), Plan::Trim(vec![shares.shards[0]]));
+    view.verified.remove(&peer(3));
+    assert_eq!(plan(&CHUNK, &copies, &view), Plan::Whole, "who stays has to be known to have it");
+}
