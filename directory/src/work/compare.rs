@@ -108,6 +108,11 @@ impl Comparing {
     async fn round(&mut self) {
         for batch in std::mem::take(&mut self.dying) {
             let peer = batch.peer;
+            // A comparison may take one of them back at this very moment.
+            if self.turns.get(&peer).is_some_and(|turn| turn.under_way) {
+                self.dying.push(batch);
+                continue;
+            }
             match orphans::drop_if_nobodys(&self.service, batch).await {
                 Ok(Some(waiting)) => self.dying.push(waiting),
                 // There may be more than one order has named.

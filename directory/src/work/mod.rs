@@ -19,7 +19,7 @@ pub mod plan;
 pub mod reconcile;
 pub mod repair;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -86,6 +86,8 @@ pub struct Work {
     findings: Mutex<HashMap<PeerId, Finding>>,
     /// Peers whose inventories are to be compared soon.
     due: Mutex<HashSet<PeerId>>,
+    /// Shards that are being made and not noted yet, by turn.
+    makes: Mutex<Makes>,
     /// Bytes made, each with its time, for the rate over the last minute.
     recent: Mutex<Vec<(Instant, u64)>>,
     pub waiting: AtomicU64,
@@ -102,6 +104,25 @@ pub struct Work {
     pub fenced: AtomicBool,
 }
 
+#[derive(Debug, Default)]
+struct Makes {
+    next: u64,
+    under_way: BTreeSet<u64>,
+}
+
+/// A shard is being made until this is dropped: from before its maker is asked until after it was noted.
+#[derive(Debug)]
+pub struct Making<'a> {
+    work: &'a Work,
+    turn: u64,
+}
+
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.work.makes().under_way.remove(&self.turn);
+    }
+}
+
 /// What the rate is taken over.
 const RATE_OVER: Duration = Duration::from_secs(60);
 
@@ -112,6 +133,7 @@ impl Work {
             settings,
             findings: Mutex::default(),
             due: Mutex::default(),
+            makes: Mutex::default(),
             recent: Mutex::default(),
             waiting: AtomicU64::new(0),
             waiting_bytes: AtomicU64::new(0),
@@ -147,6 +169,32 @@ impl Work {
 
     fn take_due(&self) -> HashSet<PeerId> {
         std::mem::take(&mut *self.due.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn makes(&self) -> MutexGuard<'_, Makes> {
+        self.makes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// To be held while a shard is made that no record names yet.
+    #[must_use]
+    pub fn making(&self) -> Making<'_> {
+        let mut makes = self.makes();
+        makes.next += 1;
+        let turn = makes.next;
+        makes.under_way.insert(turn);
+        Making { work: self, turn }
+    }
+
+    /// The turn of the last shard whose making has begun.
+    #[must_use]
+    pub fn last_turn(&self) -> u64 {
+        self.makes().next
+    }
+
+    /// Whether something is still being made that was begun by that turn.
+    #[must_use]
+    pub fn is_making_of(&self, turn: u64) -> bool {
+        self.makes().under_way.first().is_some_and(|first| *first <= turn)
     }
 
     /// A shard was made.

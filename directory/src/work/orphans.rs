@@ -4,12 +4,13 @@
 //! One way for all of them, in three steps:
 //!
 //! 1. The peer is told that they are condemned. From then on whoever stores or makes one of them takes it out of that note.
-//! 2. Every upload that was open by then has ended: what it stored before is registered by now, or never will be.
+//! 2. Every upload that was open by then has ended, and every shard that the directory was having made: what was stored for them before is
+//!    named by a record now, or never will be.
 //! 3. Those that still nobody names are dropped; the peer drops what is condemned and untouched, and nothing else.
 //!
-//! A registration rests on a put that the peer answered. If that was before step 1, its upload has ended in step 2, and step 3 sees the
-//! record. If it was after, the shard is not condemned any more. So a shard that a record names is never dropped, however requests are delayed,
-//! and no clock is asked. What is dropped is in the peer's trash for some days on top of that.
+//! A registration rests on a put that the peer answered, and what the directory notes on a make. If that was before step 1, its upload, or the
+//! job, has ended in step 2, and step 3 sees the record. If it was after, the shard is not condemned any more. So a shard that a record names
+//! is never dropped, however requests are delayed, and no clock is asked. What is dropped is in the peer's trash for some days on top of that.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -36,6 +37,8 @@ pub struct Dying {
     shards: Vec<(ShardName, ChunkId)>,
     /// The last commit when the peer had noted them.
     after: u64,
+    /// The last make that had begun by then.
+    turn: u64,
 }
 
 /// Step 1. `None` when the peer did not take the note.
@@ -50,10 +53,10 @@ pub async fn condemn(service: &Service, peer: PeerId, shards: Vec<(ShardName, Ch
         tracing::debug!(peer = peer.short(), error = telemetry::chain(&error), "unknown shards stay for now");
         return None;
     }
-    Some(Dying { peer, shards, after: service.store.last_sequence() })
+    Some(Dying { peer, shards, after: service.store.last_sequence(), turn: service.work.last_turn() })
 }
 
-/// Steps 2 and 3. Gives them back while uploads are open that could name them.
+/// Steps 2 and 3. Gives them back while uploads are open, or shards are being made, that could name them.
 ///
 /// # Errors
 /// When the store cannot be read.
@@ -61,7 +64,8 @@ pub async fn drop_if_nobodys(service: &Arc<Service>, dying: Dying) -> Result<Opt
     if service.work.is_fenced() {
         return Ok(None);
     }
-    if oldest_upload(service).await?.is_some_and(|begun| begun < dying.after) {
+    let uploading = oldest_upload(service).await?.is_some_and(|begun| begun < dying.after);
+    if uploading || service.work.is_making_of(dying.turn) {
         return Ok(Some(dying));
     }
     let mut shards = Vec::with_capacity(dying.shards.len());

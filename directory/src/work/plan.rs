@@ -73,7 +73,12 @@ pub fn plan(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
     }
     if living.len() >= n {
         let leaving: Vec<_> = living.iter().filter(|shard| view.draining.contains(&shard.peer)).copied().collect();
-        return if leaving.is_empty() { trim(chunk, record, view) } else { moves(chunk, view, &living, &leaving) };
+        // What is on a peer that is emptied and elsewhere as well need not be moved.
+        return if leaving.is_empty() || living.len() - leaving.len() >= n {
+            trim(chunk, record, view)
+        } else {
+            moves(chunk, view, &living, &leaving)
+        };
     }
     let returning = match living.len() == k {
         true => 0, // one more loss, and it is gone: nobody is waited for
@@ -175,7 +180,8 @@ fn moves(chunk: &ChunkId, view: &View, living: &[ShardAt], leaving: &[ShardAt]) 
     if make.is_empty() { Plan::Nowhere } else { Plan::Make { sources: sources(living, view), make } }
 }
 
-/// What there is beyond n, counted only on peers that were verified to have what they should: the last in the chunk's order goes first.
+/// What there is beyond n, counted only on peers that were verified to have what they should: on peers that are emptied, and then
+/// the last in the chunk's order, goes first.
 fn trim(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
     let n = record.redundancy.n();
     if record.shards.len() <= n {
@@ -192,7 +198,7 @@ fn trim(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
     let order = place::order_of(chunk, entries);
     let place = |peer| order.iter().position(|other| *other == peer).unwrap_or(usize::MAX);
     let mut good: Vec<_> = record.shards.iter().filter(verified).copied().collect();
-    good.sort_by_key(|shard| place(shard.peer));
+    good.sort_by_key(|shard| (view.draining.contains(&shard.peer), place(shard.peer)));
     let (mut peers, mut indices, mut kept, mut extra) = (HashSet::new(), HashSet::new(), 0, Vec::new());
     for shard in good {
         let adds = peers.insert(shard.peer) && (record.redundancy.k() == 1 || indices.insert(shard.index));

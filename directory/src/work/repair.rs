@@ -497,6 +497,7 @@ impl Job<'_> {
     /// Has one shard made and notes it; the bytes that it took.
     async fn carry_out(&self, service: &Arc<Service>, make: &Make) -> Result<u64, Fault> {
         let (account, chunk) = self.id;
+        let _making = service.work.making();
         self.order(service, make.target, make.index, Some(make.address)).await?;
         let shard = ShardAt { index: make.index, peer: make.target, address: make.address };
         let placed = Placed { account, chunk, redundancy: self.to, shard, instead_of: make.instead_of };
@@ -553,6 +554,7 @@ async fn recode(
     to: Redundancy,
     targets: &[PeerId],
 ) -> Result<u64, Fault> {
+    let _making = service.work.making();
     let job = Job { id, sealed_len: chunk.sealed_len, from: chunk.redundancy, sources: &chunk.shards, to };
     let indices = 0..u8::try_from(to.n()).unwrap_or(u8::MAX);
     let mut agreed: Option<Vec<_>> = None;

@@ -178,3 +178,15 @@ fn a_doubled_share_does_not_keep_its_peer_from_taking_the_one_that_is_missing() 
     let Plan::Trim(extra) = plan(&CHUNK, &both, &view(4)) else { panic!("nothing is trimmed") };
     assert_eq!(extra.iter().map(|shard| (shard.index, shard.peer)).collect::<Vec<_>>(), [(0, peer(2))]);
 }
+
+#[test]
+fn what_is_too_many_goes_from_a_peer_that_is_emptied_though_nobody_could_take_it() {
+    let mut view = view(4);
+    view.draining.insert(peer(4));
+    let copies = chunk("1/3", &[(0, 4), (0, 3), (1, 1), (2, 2)]);
+    assert_eq!(plan(&CHUNK, &copies, &view), Plan::Trim(vec![copies.shards[0]]));
+    let shares = chunk("2/3", &[(0, 4), (0, 3), (1, 1), (2, 2)]);
+    assert_eq!(plan(&CHUNK, &shares, &view), Plan::Trim(vec![shares.shards[0]]));
+    view.verified.remove(&peer(3));
+    assert_eq!(plan(&CHUNK, &copies, &view), Plan::Whole, "who stays has to be known to have it");
+}
