@@ -34,10 +34,12 @@ fn build() -> Result<PathBuf> {
         .args(["build", "--quiet", "--locked", "-p", "directory", "-p", "peer", "-p", "client", "--bins"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stdin(Stdio::null());
-    // What the cargo around us has set would make build scripts run again, and so all that depends on them.
+    // What the cargo around us has set would make build scripts run again, and so all that depends on them. What the user has set of
+    // profiles stays: another profile is another build of everything.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_")) {
-        if !matches!(name.to_str(), Some("CARGO_HOME" | "CARGO_TARGET_DIR")) {
-            command.env_remove(name);
+        let name = name.to_string_lossy();
+        if !matches!(&*name, "CARGO_HOME" | "CARGO_TARGET_DIR") && !name.starts_with("CARGO_PROFILE_") {
+            command.env_remove(&*name);
         }
     }
     if folder.ends_with("release") {
