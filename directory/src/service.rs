@@ -558,6 +558,10 @@ impl Handler for Door {
         if self.0.members.connected(id, &caller.connection).is_err() {
             caller.connection.close();
         }
+        // It may have been started anew meanwhile, without what it had.
+        if let Some(Subject::Peer(peer)) = caller.identity.map(|identity| identity.subject) {
+            self.0.work.note(peer, |finding| finding.verified = false);
+        }
     }
 
     fn disconnected(&self, caller: &Arc<Caller>) {

@@ -150,6 +150,7 @@ fn what_a_peer_lost_from_its_disk_is_found_by_comparing_and_made_anew() {
     content::make_file(&source, 5, 24 << 20).unwrap();
     shoal(&cluster, 0, &["put", text(&source), "/file"]);
     wait_for(&cluster, "all is verified", is_whole);
+    // Back before anybody misses it.
     cluster.kill_peer(1).unwrap();
     for folder in ["store/segments", "store/hints"] {
         for name in Cluster::names_in(&cluster.peer_data(1).join(folder)).unwrap() {
