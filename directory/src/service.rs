@@ -1,6 +1,6 @@
 //! Service: one directory at work: finds out what is asked by whom, has it decided, and answers.
 //!
-//! Every request runs on a thread where it may wait for the disk; the threads of the network never do.
+//! Requests are answered on the threads of the network: a read seldom waits for the disk, and there are more threads than cores.
 
 use std::sync::atomic::Ordering as AtomicOrdering;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,6 @@
 //! Chunk: its sealed key, and where its shards are. The serialisation point of a chunk's life.
 //!
-//! Referencing a chunk checks this record. Condemning it (the collector's, later) takes two commits: one sets `condemned`, a later one
+//! Referencing a chunk checks this record. Condemning it (`op/collect.rs`) takes two commits: one sets `condemned`, a later one
 //! that has seen no reference after it deletes the record under a check. A reference of before the first is seen by the second; one
 //! made after it must rewrite the record as not condemned, which fails the second. So many uploads can reference one chunk at once
 //! without rewriting it.
