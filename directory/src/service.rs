@@ -2,6 +2,8 @@
 //!
 //! Requests are answered on the threads of the network: a read seldom waits for the disk, and there are more threads than cores.
 
+mod dispatch;
+
 use std::sync::atomic::Ordering as AtomicOrdering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -36,7 +38,7 @@ use crate::schema::key;
 use crate::status::{Counter, each};
 use crate::transact::{self, Operation, Txn};
 use crate::work::plan::View;
-use crate::work::{Work, check, reconcile};
+use crate::work::Work;
 
 /// Everything that requests work on.
 pub struct Service {
@@ -427,111 +429,6 @@ impl Service {
         }
         tracing::debug!(request = request.name(), "asked");
         self.dispatch(subject, request, caller, responder).await
-    }
-
-    async fn dispatch(
-        self: &Arc<Self>,
-        subject: &Subject,
-        request: DirectoryRequest,
-        caller: &Caller,
-        responder: Responder,
-    ) -> Result<(), CallError> {
-        type Asked = DirectoryRequest;
-        match request {
-            Asked::Hello(r) => reply::<Hello>(responder, self.hello(subject, &r).await).await,
-            Asked::GetMap(r) => reply::<GetMap>(responder, Ok(MapAnswer { map: self.map(r.have) })).await,
-            Asked::Renew(r) => {
-                let renewed = self.keys.certify(&r.request, *subject, self.certificates.now());
-                reply::<Renew>(responder, renewed.map(|certificate| Renewed { certificate })).await
-            }
-            Asked::GetStatus(_) => reply::<GetStatus>(responder, self.status(subject).await).await,
-            Asked::LookUp(r) => self.plain(responder, subject, r).await,
-            Asked::List(r) => self.plain(responder, subject, r).await,
-            Asked::MakeFolders(r) => self.plain(responder, subject, r).await,
-            Asked::Rename(r) => self.plain(responder, subject, r).await,
-            Asked::Remove(r) => self.plain(responder, subject, r).await,
-            Asked::ReadManifests(r) => self.plain(responder, subject, r).await,
-            Asked::Begin(r) => {
-                let begun = self.for_account(subject, &r).await.and_then(|granted| self.begun(granted));
-                reply::<Begin>(responder, begun).await
-            }
-            Asked::Extend(r) => {
-                let begun = self.for_account(subject, &r).await.and_then(|granted| self.begun(granted));
-                reply::<Extend>(responder, begun).await
-            }
-            Asked::Ask(r) => self.plain(responder, subject, r).await,
-            Asked::Register(r) => self.plain(responder, subject, r).await,
-            Asked::PutPages(r) => {
-                let done = match authorize::of_account(subject) {
-                    Ok(who) => self.put_pages(r, who).await,
-                    Err(refusal) => Err(refusal),
-                };
-                reply::<PutPages>(responder, done).await
-            }
-            Asked::Publish(r) => self.plain(responder, subject, r).await,
-            Asked::Abandon(r) => self.plain(responder, subject, r).await,
-            Asked::Heartbeat(r) => {
-                let seen_at = caller.connection.remote().to_string();
-                let answer = match authorize::of_peer(subject) {
-                    Ok(who) => self.heartbeat(who, &r, &seen_at).await,
-                    Err(refusal) => Err(refusal),
-                };
-                reply::<Heartbeat>(responder, answer).await
-            }
-            Asked::NewTicket(r) => {
-                let made = match authorize::of_admin(subject) {
-                    Ok(who) => self.new_ticket(r, who).await,
-                    Err(refusal) => Err(refusal),
-                };
-                reply::<NewTicket>(responder, made).await
-            }
-            Asked::SetRedundancy(r) => {
-                let done = match authorize::of_account(subject) {
-                    Ok(who) => self.set_redundancy(&r, who).await,
-                    Err(refusal) => Err(refusal),
-                };
-                reply::<SetRedundancy>(responder, done).await
-            }
-            Asked::Revoke(r) => {
-                let done = async { self.revoke(&r, authorize::of_admin(subject)?).await };
-                reply::<Revoke>(responder, done.await).await
-            }
-            Asked::DrainPeer(r) => {
-                let done = async { self.drain(&r, authorize::of_admin(subject)?).await };
-                reply::<DrainPeer>(responder, done.await).await
-            }
-            Asked::RemovePeer(r) => {
-                let done = async { self.remove(&r, authorize::of_admin(subject)?).await };
-                reply::<RemovePeer>(responder, done.await).await
-            }
-            Asked::Reconcile(r) => {
-                let done = async { reconcile::reconcile(self, authorize::of_admin(subject)?, r.dry_run).await };
-                reply::<Reconcile>(responder, done.await).await
-            }
-            Asked::CheckStore(r) => {
-                let checked = async {
-                    authorize::of_admin(subject)?;
-                    check::check(self, r.repair, r.deep).await
-                };
-                reply::<CheckStore>(responder, checked.await).await
-            }
-        }
-    }
-
-    async fn for_account<O: Operation<Who = OfAccount>>(
-        &self,
-        subject: &Subject,
-        operation: &O,
-    ) -> Result<O::Answer, Refusal> {
-        self.run(operation, authorize::of_account(subject)?).await
-    }
-
-    /// A request that is an operation of an account, and answered with what that decides.
-    async fn plain<R>(&self, responder: Responder, subject: &Subject, request: R) -> Result<(), CallError>
-    where
-        R: Request + Operation<Who = OfAccount, Answer = <R as Request>::Response>,
-    {
-        reply::<R>(responder, self.for_account(subject, &request).await).await
     }
 }
 
