@@ -310,7 +310,9 @@ async fn ask_until(
                     .await
                     .map(|_| ())?;
             }
-            1 => call(connection, &List { folder: root, after: None, at: None }, Vec::new(), ANSWER).await.map(|_| ())?,
+            1 => {
+                call(connection, &List { folder: root, after: None, at: None }, Vec::new(), ANSWER).await.map(|_| ())?
+            }
             _ => call(connection, &GetMap { have: 0 }, Vec::new(), ANSWER).await.map(|_| ())?,
         }
         latencies.push(milliseconds(since.elapsed()));

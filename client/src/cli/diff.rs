@@ -93,7 +93,11 @@ struct Told<'a> {
 
 impl Tell for Told<'_> {
     fn tell(&mut self, difference: Difference) -> io::Result<()> {
-        if self.output.is_json() { self.output.object(&object(&difference)) } else { self.output.line(line(&difference)) }
+        if self.output.is_json() {
+            self.output.object(&object(&difference))
+        } else {
+            self.output.line(line(&difference))
+        }
     }
 }
 

@@ -27,6 +27,7 @@ pub(super) fn judge_past(error: &PastError) -> Option<Verdict> {
         PastError::NoVersion { path, instead: None, .. } => {
             Verdict::hint(Exit::Failure, format!("shoal versions {path} shows those that it has"))
         }
+        PastError::Pruned { path } => Verdict::hint(Exit::Failure, format!("shoal versions {path} shows what is left")),
         PastError::WhichState { path } => Verdict::hint(
             Exit::Usage,
             format!("write {path}@VERSION, as shoal versions {path} shows it, or add --at TIME"),

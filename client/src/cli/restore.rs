@@ -56,11 +56,9 @@ fn tell(context: &mut Context, restored: &Restored) -> Outcome {
         context.output.object(&Value::Object(object))?;
     } else if context.output.is_chatty() {
         let mut line = format!("{path}: as of @{sequence}; {} files restored", copied.files);
-        for (count, what) in [
-            (copied.folders, "folders made"),
-            (copied.unchanged, "files were so already"),
-            (failed, "failed"),
-        ] {
+        for (count, what) in
+            [(copied.folders, "folders made"), (copied.unchanged, "files were so already"), (failed, "failed")]
+        {
             if count > 0 {
                 line.push_str(&format!(", {count} {what}"));
             }

@@ -40,11 +40,7 @@ pub async fn resolve_at(session: &Session, path: &RemotePath, at: Option<u64>) -
 ///
 /// # Errors
 /// As [`resolve`].
-pub async fn resolve_to_read(
-    session: &Session,
-    path: &RemotePath,
-    at: Option<u64>,
-) -> Result<Resolved, FolderError> {
+pub async fn resolve_to_read(session: &Session, path: &RemotePath, at: Option<u64>) -> Result<Resolved, FolderError> {
     look_up(session, path, at, true).await
 }
 

@@ -33,11 +33,26 @@ pub struct Side {
 /// One thing that is different.
 #[derive(Debug)]
 pub enum Difference {
-    Added { path: RemotePath, entry: Entry },
-    Removed { path: RemotePath, entry: Entry },
+    Added {
+        path: RemotePath,
+        entry: Entry,
+    },
+    Removed {
+        path: RemotePath,
+        entry: Entry,
+    },
     /// Another content, or only another mode or time.
-    Changed { path: RemotePath, entry: Entry, content: bool },
-    Moved { from: RemotePath, to: RemotePath, entry: Entry, changed: bool },
+    Changed {
+        path: RemotePath,
+        entry: Entry,
+        content: bool,
+    },
+    Moved {
+        from: RemotePath,
+        to: RemotePath,
+        entry: Entry,
+        changed: bool,
+    },
 }
 
 /// How much is different.

@@ -41,6 +41,8 @@ pub enum PastError {
     NoSnapshot { name: String },
     #[error("{path} has no version @{version}")]
     NoVersion { path: String, version: u64, instead: Option<u64> },
+    #[error("what was at {path} then was pruned")]
+    Pruned { path: String },
     #[error("which state of {path}?")]
     WhichState { path: String },
     #[error("nothing is known of {path}: it never was, or its history was pruned")]

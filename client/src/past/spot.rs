@@ -3,8 +3,11 @@
 //! `PATH@VERSION` is the version that began with this sequence, as `shoal versions` shows it: another number is an error, so that a slip of
 //! the finger never brings another version. A file or folder whose own name ends like that wins where it exists.
 
+use common::proto::Refusal;
+use common::proto::refusal::What;
+
 use super::{Moment, PastError, When, find};
-use crate::folder::{Entry, Resolved, resolve_at, resolve_to_read};
+use crate::folder::{Entry, FolderError, Resolved, resolve_at, resolve_to_read};
 use crate::names::{Name, RemotePath};
 use crate::session::Session;
 
@@ -37,12 +40,7 @@ impl Spot {
 ///
 /// # Errors
 /// When there is no such time or version. That nothing is at the path is no error here.
-pub async fn spot(
-    session: &Session,
-    path: &RemotePath,
-    at: Option<Moment>,
-    read: bool,
-) -> Result<Spot, PastError> {
+pub async fn spot(session: &Session, path: &RemotePath, at: Option<Moment>, read: bool) -> Result<Spot, PastError> {
     let sequence = at.map(|moment| moment.sequence);
     let resolved = look(session, path, sequence, read).await?;
     if at.is_none()
@@ -61,7 +59,12 @@ pub async fn spot(
 
 async fn look(session: &Session, path: &RemotePath, at: Option<u64>, read: bool) -> Result<Resolved, PastError> {
     let resolved = if read { resolve_to_read(session, path, at).await } else { resolve_at(session, path, at).await };
-    Ok(resolved?)
+    resolved.map_err(|error| match error {
+        FolderError::Session(error) if error.refusal() == Some(&Refusal::NotFound(What::Version)) => {
+            PastError::Pruned { path: path.to_string() }
+        }
+        error => error.into(),
+    })
 }
 
 /// Finds the moment of `--at`, if it was given.

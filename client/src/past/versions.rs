@@ -94,9 +94,7 @@ impl Level {
         if state.since < self.floor.0 {
             (state.since, state.at) = self.floor;
         }
-        let earlier = |ceiling: &Ended| {
-            state.until.is_none_or(|until| ceiling.moment.sequence < until.moment.sequence)
-        };
+        let earlier = |ceiling: &Ended| state.until.is_none_or(|until| ceiling.moment.sequence < until.moment.sequence);
         if let Some(ceiling) = self.ceiling.filter(earlier) {
             state.until = Some(ceiling);
         }

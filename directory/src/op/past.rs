@@ -84,12 +84,7 @@ pub async fn entry(
 ///
 /// # Errors
 /// As above.
-pub async fn last_node(
-    txn: &mut Txn,
-    account: AccountId,
-    node: NodeId,
-    at: u64,
-) -> Result<Option<State<Node>>, Stop> {
+pub async fn last_node(txn: &mut Txn, account: AccountId, node: NodeId, at: u64) -> Result<Option<State<Node>>, Stop> {
     if let Some(found) = txn.peek(&key::node(account, node)).await?
         && found.version <= at
     {

@@ -3,7 +3,7 @@
 //! The only place that makes keys. Those of an account begin with its id behind the table's byte, so that no range of one account
 //! can reach into another's. Prefixes are never used again for something else.
 
-mod past;
+mod then;
 
 use std::marker::PhantomData;
 
@@ -17,8 +17,9 @@ use super::{
     Recode, Start, Ticket, Version,
 };
 
-pub use past::{
-    change, changes, changes_until, entry_past, entry_pasts, node_past, since_of_past, time_of_change, token_of_past,
+pub use then::{
+    all_changes, change, changes, changes_until, entry_past, entry_pasts, node_past, since_of_past, time_of_change,
+    token_of_past,
 };
 
 /// A key, and what is stored under it.

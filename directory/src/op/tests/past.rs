@@ -36,7 +36,8 @@ impl Tree {
 
     /// Takes a node with all below it away.
     fn cut(&mut self, node: NodeId) {
-        let inside: Vec<_> = self.entries.range((node, 0)..=(node, u8::MAX)).map(|(at, leads)| (*at, leads.0)).collect();
+        let inside: Vec<_> =
+            self.entries.range((node, 0)..=(node, u8::MAX)).map(|(at, leads)| (*at, leads.0)).collect();
         for (at, child) in inside {
             self.entries.remove(&at);
             self.cut(child);
@@ -60,12 +61,27 @@ impl Tree {
 /// Picks are numbers that are taken modulo what there is to pick from.
 #[derive(Debug, Clone)]
 enum Step {
-    Folder { inside: usize, name: u8 },
-    Put { inside: usize, name: u8 },
-    Move { which: usize, to: usize, name: u8 },
-    Remove { which: usize },
+    Folder {
+        inside: usize,
+        name: u8,
+    },
+    Put {
+        inside: usize,
+        name: u8,
+    },
+    Move {
+        which: usize,
+        to: usize,
+        name: u8,
+    },
+    Remove {
+        which: usize,
+    },
     /// Makes a file of an earlier tree current again at its name.
-    Restore { then: usize, which: usize },
+    Restore {
+        then: usize,
+        which: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {

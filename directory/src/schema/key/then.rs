@@ -1,4 +1,4 @@
-//! Keys of the past: ranges over what was, in the order of the sequences since when it was so.
+//! Keys of the past: when an account's tree was changed, and ranges over what was, in the order of the sequences since when it was so.
 
 use common::id::{AccountId, NameToken, NodeId};
 use common::time::Timestamp;
@@ -15,6 +15,11 @@ pub fn change(account: AccountId, at: Timestamp) -> Key<Mark> {
 #[must_use]
 pub fn changes(account: AccountId) -> Range<Mark> {
     Range::within(table::CHANGE, &[&account.0])
+}
+
+#[must_use]
+pub fn all_changes() -> Range<Mark> {
+    Range::within(table::CHANGE, &[])
 }
 
 /// The changes up to a time, and at it.
@@ -76,7 +81,8 @@ pub fn token_of_past(key: &[u8]) -> Result<NameToken, RecordError> {
 /// # Errors
 /// As above.
 pub fn time_of_change(key: &[u8]) -> Result<Timestamp, RecordError> {
-    last(key, "change").map(|at| Timestamp(u64::from_be_bytes(at)))
+    let at = if key.len() == 25 { last(key, "change") } else { Err(RecordError::Key { table: "change" }) };
+    at.map(|at| Timestamp(u64::from_be_bytes(at)))
 }
 
 #[cfg(test)]
