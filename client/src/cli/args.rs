@@ -1,5 +1,7 @@
 //! Args: the command line of `shoal`, as it is typed.
 
+mod keys;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +12,10 @@ use common::size::ByteSize;
 use common::telemetry::LogFormat;
 
 use super::exit;
+pub use keys::{
+    ExportPassphrase, Key, KeyCombine, KeyCommand, KeyExport, KeyImport, KeyPassphrase, KeyPhrase, KeySplit, KeyVerify,
+    Lock, Unlock,
+};
 
 /// An end-to-end-encrypted file store on machines of your own.
 #[derive(Debug, Parser)]
@@ -45,6 +51,10 @@ pub struct Global {
         global = true
     )]
     pub directory: Vec<String>,
+
+    /// File whose first line is the passphrase of this device's key, for scripts
+    #[arg(long, env = "SHOAL_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE", global = true)]
+    pub passphrase_file: Option<PathBuf>,
 
     /// Answer in JSON: one object, or one a line
     #[arg(long, global = true)]
@@ -84,17 +94,22 @@ pub enum Command {
     Rm(Rm),
     Redundancy(SetRedundancy),
     Status(Status),
+    Key(Key),
+    Unlock(Unlock),
+    Lock(Lock),
     Bench(Bench),
 }
 
 /// Make this device part of a cluster
 ///
 /// The first device of an account makes its master key and shows it once, as a recovery phrase of 24 words: without it and
-/// without the device, nobody can read the files again. A further device takes the phrase with --recover.
+/// without the device, nobody can read the files again. A further device takes the phrase with --recover, or an exported key with
+/// --recover-from.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   shoal join shoal1...                          # first device: prints the recovery phrase
-  shoal join --recover shoal1... < phrase.txt   # another device of the same account")]
+  shoal join --recover shoal1... < phrase.txt   # another device of the same account
+  shoal join --recover-from anna.key shoal1...  # the same, with what shoal key export wrote")]
 pub struct Join {
     /// The line that `shoal-directory ticket --role client` printed; - to read it from standard input
     #[arg(value_name = "TICKET")]
@@ -103,6 +118,13 @@ pub struct Join {
     /// Read the account's recovery phrase from standard input
     #[arg(long)]
     pub recover: bool,
+
+    /// Take the account's key from a file that `shoal key export` wrote; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "recover")]
+    pub recover_from: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub passphrase: ExportPassphrase,
 }
 
 /// Store files
@@ -439,16 +461,18 @@ mod tests {
 
     #[test]
     fn every_command_has_a_help_with_an_example_and_every_option_a_text() {
-        for command in Cli::command().get_subcommands() {
-            let name = command.get_name();
+        fn check(command: &clap::Command, before: &str) {
+            let name = format!("{before} {}", command.get_name());
             assert!(command.get_about().is_some(), "{name}");
-            if name != "help" {
-                assert!(command.get_after_help().unwrap().to_string().contains(&format!("shoal {name}")), "{name}");
+            if command.get_name() != "help" {
+                assert!(command.get_after_help().unwrap().to_string().contains(&name), "{name}");
             }
             for argument in command.get_arguments() {
                 assert!(argument.get_help().is_some(), "{name} {}", argument.get_id());
             }
+            command.get_subcommands().for_each(|below| check(below, &name));
         }
+        Cli::command().get_subcommands().for_each(|command| check(command, "shoal"));
         let help = Cli::command().render_help().to_string();
         for text in ["SHOAL_HOME", "SHOAL_DIRECTORY", "130  interrupted"] {
             assert!(help.contains(text), "{text} is missing in:\n{help}");

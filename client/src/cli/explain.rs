@@ -2,11 +2,12 @@
 //!
 //! The chain of causes is searched from the outside in; the first error that is known here decides.
 
+mod keys;
+
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use common::disk::DiskError;
 use common::proto::Refusal;
 use common::ticket::TicketError;
 use common::transport::{BindError, CallError};
@@ -20,7 +21,6 @@ use crate::cancel::Interrupted;
 use crate::down::DownError;
 use crate::folder::FolderError;
 use crate::folder::destination::Nowhere;
-use crate::keystore::HomeError;
 use crate::local::LocalError;
 use crate::names::PathError;
 use crate::phrase::PhraseError;
@@ -85,8 +85,8 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if let Some(error) = error.downcast_ref::<CommandError>() {
         return Some(judge_command(error));
     }
-    if let Some(error) = error.downcast_ref::<HomeError>() {
-        return Some(judge_home(error));
+    if let Some(verdict) = keys::judge(error) {
+        return Some(verdict);
     }
     if let Some(error) = error.downcast_ref::<LocalError>() {
         return judge_local(error);
@@ -190,7 +190,7 @@ fn judge_down(error: &DownError) -> Option<Verdict> {
 
 fn judge_session(error: &SessionError) -> Option<Verdict> {
     Some(match error {
-        SessionError::Home(error) => judge_home(error),
+        SessionError::Home(error) => keys::judge_home(error),
         SessionError::Unreachable { .. } => Verdict::hint(
             Exit::Unreachable,
             "see that shoal-directory serve runs there; if it has another address now, name it with --directory HOST:PORT",
@@ -275,9 +275,10 @@ fn judge_command(error: &CommandError) -> Verdict {
             _ => Verdict::new(Exit::Failure),
         },
         CommandError::Terminal => Verdict::hint(Exit::Failure, "redirect it to a file, or add --force"),
-        CommandError::NeedsPhrase => {
-            Verdict::hint(Exit::Authentication, "join with the recovery phrase: shoal join --recover TICKET")
-        }
+        CommandError::NeedsPhrase => Verdict::hint(
+            Exit::Authentication,
+            "join with the recovery phrase: shoal join --recover TICKET; or with an exported key: --recover-from FILE",
+        ),
         CommandError::OtherRole { .. } => {
             Verdict::hint(Exit::Authentication, "ask for one with: shoal-directory ticket --role client --data DIR")
         }
@@ -285,17 +286,6 @@ fn judge_command(error: &CommandError) -> Verdict {
             Verdict::new(Exit::Usage)
         }
         CommandError::NoName { .. } => Verdict::hint(Exit::Usage, "write the destination with its new name"),
-    }
-}
-
-fn judge_home(error: &HomeError) -> Verdict {
-    match error {
-        HomeError::NotJoined { .. } | HomeError::NoConfigFolder(_) => Verdict::new(Exit::NotInitialised),
-        HomeError::AlreadyJoined { .. } | HomeError::NotEmpty { .. } => Verdict::new(Exit::Conflict),
-        HomeError::Disk(DiskError::TooOpen { .. }) => Verdict::new(Exit::Authentication),
-        HomeError::Newer { .. } | HomeError::Damaged { .. } | HomeError::Disk(_) | HomeError::Io { .. } => {
-            Verdict::new(Exit::Failure)
-        }
     }
 }
 
@@ -426,6 +416,7 @@ mod tests {
     use common::transport::HandshakeError;
 
     use super::*;
+    use crate::keystore::HomeError;
 
     fn check(error: impl Error + Send + Sync + 'static, exit: Exit, says: &str) {
         let error = anyhow::Error::from(error);

@@ -22,9 +22,11 @@ mod entry;
 mod get;
 mod get_tree;
 mod join;
+mod key;
 mod ls;
 mod mkdir;
 mod mv;
+mod passphrase;
 mod put;
 mod put_tree;
 mod redundancy;
@@ -32,6 +34,8 @@ mod rm;
 mod stat;
 mod status;
 mod stdout;
+mod terminal;
+mod unlock;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -106,6 +110,9 @@ async fn run(cli: Cli) -> Outcome {
         Command::Mv(args) => stoppable(&cancel, mv::run(&mut context, args)).await,
         Command::Rm(args) => stoppable(&cancel, rm::run(&mut context, args)).await,
         Command::Redundancy(args) => stoppable(&cancel, redundancy::run(&mut context, args)).await,
+        Command::Key(args) => stoppable(&cancel, key::run(&mut context, args)).await,
+        Command::Unlock(args) => stoppable(&cancel, unlock::unlock(&mut context, args)).await,
+        Command::Lock(args) => stoppable(&cancel, unlock::lock(&mut context, args)).await,
         Command::Status(args) => stoppable(&cancel, status::run(&mut context, args)).await,
     };
     let flushed = context.output.flush();
