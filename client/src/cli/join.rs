@@ -105,7 +105,7 @@ fn home_of(new: &NewIdentity) -> anyhow::Result<(Device, Credentials)> {
     Ok((device, credentials))
 }
 
-/// The phrase goes to standard output, the one time that it is shown: whoever pipes it somewhere means to keep it there.
+/// The phrase goes to standard output, the one time that it is shown unasked: whoever pipes it somewhere means to keep it there.
 fn report(context: &mut Context, home: &Home, account: &str, words: Option<&Zeroizing<String>>) -> std::io::Result<()> {
     let output = &mut context.output;
     if output.is_json() {
@@ -125,8 +125,8 @@ fn report(context: &mut Context, home: &Home, account: &str, words: Option<&Zero
     ))?;
     if let Some(words) = words {
         output.line("")?;
-        output.line("Recovery phrase of this account. Write it down and keep it safe: it is shown this once,")?;
-        output.line("and without it and without this device nobody can read the files again.")?;
+        output.line("Recovery phrase of this account. Write it down and keep it safe: without it and without")?;
+        output.line("this device nobody can read the files again. Then see that it is right: shoal key verify")?;
         output.line("")?;
         let words: Vec<&str> = words.split(' ').collect();
         for line in words.chunks(6) {

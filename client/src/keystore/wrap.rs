@@ -276,6 +276,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn golden_bytes_of_something_wrapped() {
+        // Made once by this very code; it must open for ever.
+        let hex = "GOLDEN";
+        if hex == "GOLDEN" {
+            let made = Wrapped::seal(KIND, &passphrase("correct horse"), CHEAP, &[5_u8; 32]).unwrap();
+            panic!("{}", data_encoding::HEXLOWER.encode(&made.to_bytes(KIND)));
+        }
+        let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).unwrap();
+        assert_eq!(read(&bytes).unwrap().open::<[u8; 32]>(KIND, &passphrase("correct horse")).unwrap(), [5; 32]);
+        assert_eq!(read(&bytes).unwrap().to_bytes(KIND), bytes);
+    }
+
+    #[test]
     fn what_was_wrapped_opens_with_its_passphrase_and_as_its_kind_alone() {
         let wrapped = Wrapped::seal(KIND, &passphrase("correct horse"), CHEAP, &[5_u8; 32]).unwrap();
         let read = read(&wrapped.to_bytes(KIND)).unwrap();

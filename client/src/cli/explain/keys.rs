@@ -41,6 +41,11 @@ pub(super) fn judge(error: &(dyn std::error::Error + 'static)) -> Option<Verdict
             _ => Verdict::new(Exit::Authentication),
         });
     }
+    match error.downcast_ref::<DiskError>() {
+        Some(DiskError::TooOpen { .. }) => return Some(Verdict::new(Exit::Authentication)),
+        Some(DiskError::Exists { .. } | DiskError::InUse { .. }) => return Some(Verdict::new(Exit::Conflict)),
+        _ => {}
+    }
     if error.is::<PassphraseError>() {
         return Some(Verdict::new(Exit::Authentication));
     }
