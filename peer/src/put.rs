@@ -2,7 +2,7 @@
 //!
 //! Sketch: the bytes go from the socket's buffers straight into the page-aligned memory that O_DIRECT writes from, one copy
 //! (0.05 ns a byte), and through SHA-1 while it is in the cache, together with what arrives of other shards (0.2 to 0.5; see
-//! `store/company.rs`), 0.3 ms at a time at most. The task gives way every 256 KiB.
+//! `store/company.rs`), 1 ms at a time at most. The task gives way every 256 KiB.
 
 use bytes::Bytes;
 use common::address::ShardAddress;

@@ -2,7 +2,7 @@
 //! `lanes` crate).
 //!
 //! Whoever has enough bytes that are not in its address yet looks who else has, and takes them along; nobody waits for company longer
-//! than a mebibyte takes to arrive. So the bytes are hashed while they arrive, and there is no thread or timer for it.
+//! than [`ALONE`] bytes take to arrive. So the bytes are hashed while they arrive, and there is no thread or timer for it.
 //!
 //! Guarantees: what a shard's address comes to does not depend on who hashed it. Nobody waits for a lock of another shard while it
 //! has its own; a shard whose lock is taken is passed over.
@@ -16,8 +16,10 @@ use super::record::HEADER;
 
 /// From so many bytes on, company is looked for: 0.1 ms for four shards.
 const TOGETHER: usize = 128 << 10;
-/// With so many bytes a shard goes with one companion fewer: with two from 256 KiB on, with one from 512 KiB on, alone with 1 MiB (0.5 ms).
-const FEWER: usize = 2;
+/// Each companion that is missing makes it wait for so many times as much,
+const PATIENCE: usize = 3;
+/// up to this much: 1 ms alone.
+const ALONE: usize = 2 << 20;
 /// Shards that are hashed together.
 const SEATS: usize = 4;
 /// Only whole blocks are hashed while more is to come.
@@ -101,10 +103,10 @@ impl Company {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hashes what a shard has waiting, if that is much, with what others have.
-    pub(crate) fn address(&self, arrival: &Shared) {
+    /// Hashes what a shard has waiting with what others have: if it is much for so little company, or was the last of it.
+    pub(crate) fn address(&self, arrival: &Shared, last: bool) {
         let mut own = lock(arrival);
-        if own.waiting() < TOGETHER {
+        if !last && own.waiting() < TOGETHER {
             return;
         }
         let others: Vec<Shared> = self.all().iter().filter(|one| !Arc::ptr_eq(one, arrival)).cloned().collect();
@@ -115,7 +117,7 @@ impl Company {
             .take(SEATS - 1)
             .collect();
         let fewer = u32::try_from(SEATS - 1 - seats.len()).unwrap_or(0);
-        if own.waiting() < TOGETHER * FEWER.pow(fewer) {
+        if !last && own.waiting() < ALONE.min(TOGETHER * PATIENCE.pow(fewer)) {
             return;
         }
         let common = seats.iter().map(|one| one.waiting()).min().unwrap_or(usize::MAX);
@@ -174,9 +176,9 @@ mod tests {
                 own.put(&piece);
                 more |= own.filled < content.len();
                 drop(own);
-                company.address(arrival);
+                company.address(arrival, false);
                 hashed_early |= lock(arrival).addressed > 0 && step > 0;
-                assert!(lock(arrival).waiting() < (1 << 20) + 7_000, "it waits for company for ever");
+                assert!(lock(arrival).waiting() < ALONE + 7_000, "it waits for company for ever");
             }
             if !more {
                 break;

@@ -58,7 +58,7 @@ impl ShardBuffer {
         }
         lock(&self.arrival).put(piece);
         self.filled = end;
-        self.company.address(&self.arrival);
+        self.company.address(&self.arrival, end == self.announced);
         Ok(())
     }
 
