@@ -30,4 +30,5 @@ mod secrecy;
 mod slow_peer;
 mod stop;
 mod support;
+mod time;
 mod typist;

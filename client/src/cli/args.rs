@@ -1,6 +1,7 @@
 //! Args: the command line of `shoal`, as it is typed.
 
 mod keys;
+mod time;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,6 +17,8 @@ pub use keys::{
     ExportPassphrase, Key, KeyCombine, KeyCommand, KeyExport, KeyImport, KeyPassphrase, KeyPhrase, KeySplit, KeyVerify,
     Lock, Unlock,
 };
+
+pub use time::{AtTime, Diff, Restore, Undelete, Versions};
 
 /// An end-to-end-encrypted file store on machines of your own.
 #[derive(Debug, Parser)]
@@ -93,6 +96,10 @@ pub enum Command {
     Cp(Cp),
     Rm(Rm),
     Redundancy(SetRedundancy),
+    Versions(Versions),
+    Restore(Restore),
+    Undelete(Undelete),
+    Diff(Diff),
     Status(Status),
     Key(Key),
     Unlock(Unlock),
@@ -185,7 +192,9 @@ impl From<Fanout> for crate::transfer::Fanout {
 #[command(after_help = "Examples:
   shoal get /notes.txt .
   shoal get -r /photos backup/
-  shoal get /db.sql - | psql db")]
+  shoal get /db.sql - | psql db
+  shoal get /notes.txt@1234 .            # a version, as shoal versions shows it
+  shoal get -r /photos then/ --at 3d     # as it was three days ago")]
 pub struct Get {
     /// Remote files and folders
     #[arg(value_name = "SRC", required = true, num_args = 1..)]
@@ -206,12 +215,16 @@ pub struct Get {
     /// Wait until the files would survive a power cut here, too
     #[arg(long)]
     pub sync: bool,
+
+    #[command(flatten)]
+    pub time: AtTime,
 }
 
 /// Write a file's content to standard output
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  shoal cat /notes.txt | less")]
+#[command(after_help = "Examples:
+  shoal cat /notes.txt | less
+  shoal cat /notes.txt --at 2h")]
 pub struct Cat {
     /// Remote file
     #[arg(value_name = "PATH", required = true)]
@@ -220,13 +233,17 @@ pub struct Cat {
     /// Write binary content even to a terminal
     #[arg(long)]
     pub force: bool,
+
+    #[command(flatten)]
+    pub time: AtTime,
 }
 
 /// List a folder, or show a file
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   shoal ls /photos
-  shoal ls -lr --json / | jq .path")]
+  shoal ls -lr --json / | jq .path
+  shoal ls /photos --at 2026-11-21")]
 pub struct Ls {
     /// Remote path
     #[arg(value_name = "PATH", default_value = "/")]
@@ -239,16 +256,23 @@ pub struct Ls {
     /// With all that is below
     #[arg(long, short)]
     pub recursive: bool,
+
+    #[command(flatten)]
+    pub time: AtTime,
 }
 
 /// Show all that is known of a file or folder
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  shoal stat /notes.txt")]
+#[command(after_help = "Examples:
+  shoal stat /notes.txt
+  shoal stat /notes.txt@1234")]
 pub struct Stat {
     /// Remote path
     #[arg(value_name = "PATH")]
     pub path: OsString,
+
+    #[command(flatten)]
+    pub time: AtTime,
 }
 
 /// Make a folder

@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::error::CommandError;
 use super::exit::Exit;
+use super::explain_past::judge_past;
 use super::output::error_object;
 use crate::bench::BenchError;
 use crate::cancel::Interrupted;
@@ -23,6 +24,8 @@ use crate::folder::FolderError;
 use crate::folder::destination::Nowhere;
 use crate::local::LocalError;
 use crate::names::PathError;
+use crate::past::PastError;
+use crate::past::when::WhenError;
 use crate::phrase::PhraseError;
 use crate::seal::IntegrityError;
 use crate::session::SessionError;
@@ -44,7 +47,7 @@ impl Verdict {
         Self { exit, hint: None, silent: false }
     }
 
-    fn hint(exit: Exit, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(exit: Exit, hint: impl Into<String>) -> Self {
         Self { exit, hint: Some(hint.into()), silent: false }
     }
 
@@ -69,6 +72,9 @@ pub fn judge(error: &(dyn Error + 'static)) -> Verdict {
 fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if let Some(error) = error.downcast_ref::<FolderError>() {
         return judge_folder(error);
+    }
+    if let Some(error) = error.downcast_ref::<PastError>() {
+        return judge_past(error);
     }
     if let Some(error) = error.downcast_ref::<UpError>() {
         return judge_up(error);
@@ -109,7 +115,7 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if error.is::<IntegrityError>() {
         return Some(Verdict::new(Exit::Integrity));
     }
-    if error.is::<PathError>() {
+    if error.is::<PathError>() || error.is::<WhenError>() {
         return Some(Verdict::new(Exit::Usage));
     }
     if error.is::<PhraseError>() || error.is::<TicketError>() {
@@ -282,8 +288,12 @@ fn judge_command(error: &CommandError) -> Verdict {
         CommandError::OtherRole { .. } => {
             Verdict::hint(Exit::Authentication, "ask for one with: shoal-directory ticket --role client --data DIR")
         }
-        CommandError::SameName { .. } | CommandError::StdinTwice | CommandError::FolderToStdout => {
-            Verdict::new(Exit::Usage)
+        CommandError::SameName { .. }
+        | CommandError::StdinTwice
+        | CommandError::FolderToStdout
+        | CommandError::NoTime { .. } => Verdict::new(Exit::Usage),
+        CommandError::FolderTwice => {
+            Verdict::hint(Exit::Usage, "leave the third argument away, or name two times and a folder")
         }
         CommandError::NoName { .. } => Verdict::hint(Exit::Usage, "write the destination with its new name"),
     }

@@ -18,7 +18,9 @@ pub mod report;
 mod bench;
 mod cat;
 mod cp;
+mod diff;
 mod entry;
+mod explain_past;
 mod get;
 mod get_tree;
 mod join;
@@ -30,12 +32,14 @@ mod passphrase;
 mod put;
 mod put_tree;
 mod redundancy;
+mod restore;
 mod rm;
 mod stat;
 mod status;
 mod stdout;
 mod terminal;
 mod unlock;
+mod versions;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -101,6 +105,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Get(args) => get::run(&mut context, args).await,
         Command::Cat(args) => cat::run(&mut context, args).await,
         Command::Cp(args) => cp::run(&mut context, args).await,
+        Command::Restore(args) => restore::run(&mut context, args).await,
+        Command::Undelete(args) => restore::undelete(&mut context, args).await,
         Command::Bench(args) => bench::run(&mut context, args).await,
         // These are one step of the directory, which happens or not.
         Command::Join(args) => stoppable(&cancel, join::run(&mut context, args)).await,
@@ -113,6 +119,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Key(args) => stoppable(&cancel, key::run(&mut context, args)).await,
         Command::Unlock(args) => stoppable(&cancel, unlock::unlock(&mut context, args)).await,
         Command::Lock(args) => stoppable(&cancel, unlock::lock(&mut context, args)).await,
+        Command::Versions(args) => stoppable(&cancel, versions::run(&mut context, args)).await,
+        Command::Diff(args) => stoppable(&cancel, diff::run(&mut context, args)).await,
         Command::Status(args) => stoppable(&cancel, status::run(&mut context, args)).await,
     };
     let flushed = context.output.flush();
