@@ -80,6 +80,8 @@ pub const FINDINGS: usize = 1_000;
 pub const FINDING_BYTES: usize = 256;
 /// Versions whose redundancy is changed in one request.
 pub const RECODE_VERSIONS: usize = 256;
+/// Snapshots of one account: who prunes reads all of them in each step.
+pub const SNAPSHOTS: usize = 1_000;
 
 /// A certificate signing request or a certificate, DER.
 pub const CERTIFICATE_BYTES: usize = 4_096;
@@ -113,6 +115,7 @@ const _: () = {
             < MESSAGE_BYTES,
         "so does a looked-up path with a page of a manifest"
     );
+    assert!(LIST_ENTRIES <= SNAPSHOTS);
     assert!(LIST_ENTRIES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256) < MESSAGE_BYTES, "a listing fits");
     assert!(NAME_BYTES + 256 <= SEALED_ENTRY_BYTES && LINK_TARGET_BYTES + 256 <= SEALED_META_BYTES);
     assert!(

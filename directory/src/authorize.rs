@@ -132,7 +132,11 @@ pub fn may(role: Role, request: &DirectoryRequest) -> bool {
         | DirectoryRequest::PutPages(_)
         | DirectoryRequest::Publish(_)
         | DirectoryRequest::Abandon(_)
-        | DirectoryRequest::SetRedundancy(_) => role == Role::Client,
+        | DirectoryRequest::SetRedundancy(_)
+        | DirectoryRequest::CreateSnapshot(_)
+        | DirectoryRequest::ListSnapshots(_)
+        | DirectoryRequest::GetSnapshot(_)
+        | DirectoryRequest::RemoveSnapshot(_) => role == Role::Client,
         DirectoryRequest::Heartbeat(_) => role == Role::Peer,
         DirectoryRequest::NewTicket(_)
         | DirectoryRequest::Revoke(_)

@@ -1,5 +1,7 @@
 //! Args: the command line of `shoal`, as it is typed.
 
+mod snapshot;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +12,7 @@ use common::size::ByteSize;
 use common::telemetry::LogFormat;
 
 use super::exit;
+pub use snapshot::{Snapshot, SnapshotCommand};
 
 /// An end-to-end-encrypted file store on machines of your own.
 #[derive(Debug, Parser)]
@@ -83,6 +86,7 @@ pub enum Command {
     Cp(Cp),
     Rm(Rm),
     Redundancy(SetRedundancy),
+    Snapshot(Snapshot),
     Status(Status),
     Bench(Bench),
 }

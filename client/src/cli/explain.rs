@@ -2,6 +2,8 @@
 //!
 //! The chain of causes is searched from the outside in; the first error that is known here decides.
 
+mod past;
+
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use crate::cancel::Interrupted;
 use crate::down::DownError;
 use crate::folder::FolderError;
 use crate::folder::destination::Nowhere;
+use crate::folder::snapshot::SnapshotError;
 use crate::keystore::HomeError;
 use crate::local::LocalError;
 use crate::names::PathError;
@@ -69,6 +72,9 @@ pub fn judge(error: &(dyn Error + 'static)) -> Verdict {
 fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if let Some(error) = error.downcast_ref::<FolderError>() {
         return judge_folder(error);
+    }
+    if let Some(error) = error.downcast_ref::<SnapshotError>() {
+        return past::judge_snapshot(error);
     }
     if let Some(error) = error.downcast_ref::<UpError>() {
         return judge_up(error);
@@ -281,9 +287,10 @@ fn judge_command(error: &CommandError) -> Verdict {
         CommandError::OtherRole { .. } => {
             Verdict::hint(Exit::Authentication, "ask for one with: shoal-directory ticket --role client --data DIR")
         }
-        CommandError::SameName { .. } | CommandError::StdinTwice | CommandError::FolderToStdout => {
-            Verdict::new(Exit::Usage)
-        }
+        CommandError::SameName { .. }
+        | CommandError::StdinTwice
+        | CommandError::FolderToStdout
+        | CommandError::SnapshotName { .. } => Verdict::new(Exit::Usage),
         CommandError::NoName { .. } => Verdict::hint(Exit::Usage, "write the destination with its new name"),
     }
 }

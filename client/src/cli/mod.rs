@@ -29,6 +29,7 @@ mod put;
 mod put_tree;
 mod redundancy;
 mod rm;
+mod snapshot;
 mod stat;
 mod status;
 mod stdout;
@@ -106,6 +107,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Mv(args) => stoppable(&cancel, mv::run(&mut context, args)).await,
         Command::Rm(args) => stoppable(&cancel, rm::run(&mut context, args)).await,
         Command::Redundancy(args) => stoppable(&cancel, redundancy::run(&mut context, args)).await,
+        Command::Snapshot(args) => stoppable(&cancel, snapshot::run(&mut context, args)).await,
         Command::Status(args) => stoppable(&cancel, status::run(&mut context, args)).await,
     };
     let flushed = context.output.flush();

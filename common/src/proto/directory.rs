@@ -3,7 +3,7 @@
 //! | who | requests |
 //! |---|---|
 //! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), each inside its own account |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]) and snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
 //! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`] |
 //!
@@ -32,6 +32,9 @@ use crate::time::Timestamp;
 pub use crate::proto::govern::{
     CheckStore, ClusterStatus, DrainPeer, GetStatus, PeerStatus, Reconcile, Reconciled, RemovePeer, StoreChecked,
     Upkeep,
+};
+pub use crate::proto::snapshot::{
+    CreateSnapshot, GetSnapshot, ListSnapshots, RemoveSnapshot, SnapshotFound, SnapshotMade, SnapshotView, Snapshots,
 };
 
 /// The first thing that is said on a connection.
@@ -464,5 +467,9 @@ requests! {
         53 RemovePeer -> Done;
         54 Reconcile -> Reconciled;
         55 CheckStore -> StoreChecked;
+        65 CreateSnapshot -> SnapshotMade;
+        66 ListSnapshots -> Snapshots;
+        67 GetSnapshot -> SnapshotFound;
+        68 RemoveSnapshot -> Done;
     }
 }

@@ -124,6 +124,7 @@ pub enum What {
     Address,
     Body,
     Cluster,
+    Snapshot,
 }
 
 impl std::fmt::Display for What {
@@ -144,6 +145,7 @@ impl std::fmt::Display for What {
             Self::Address => "address",
             Self::Body => "body",
             Self::Cluster => "cluster",
+            Self::Snapshot => "snapshot",
         })
     }
 }

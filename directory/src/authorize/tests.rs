@@ -76,6 +76,10 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::RemovePeer(RemovePeer { request: REQUEST, peer: PeerId([0; 16]), lost: true }), admin),
         (R::Reconcile(Reconcile { dry_run: false }), admin),
         (R::CheckStore(CheckStore { repair: true, deep: true }), admin),
+        (R::CreateSnapshot(CreateSnapshot { request: REQUEST, token: TOKEN, sealed: Default::default() }), client),
+        (R::ListSnapshots(ListSnapshots { after: None }), client),
+        (R::GetSnapshot(GetSnapshot { token: TOKEN }), client),
+        (R::RemoveSnapshot(RemoveSnapshot { request: REQUEST, token: TOKEN }), client),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! All keys of a client's operations are made from the account of its certificate, and never from the request.
 //!
 //! - the tree: [`folder`], [`entry`], [`look`];
+//! - history: [`snapshot`];
 //! - uploads: [`upload`], [`chunk`], [`page`], [`publish`];
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
@@ -22,6 +23,7 @@ pub mod place;
 pub mod publish;
 pub mod recode;
 pub mod revoke;
+pub mod snapshot;
 pub mod ticket;
 pub mod tree;
 pub mod upload;

@@ -5,6 +5,7 @@ mod isolation;
 mod members;
 mod names;
 mod places;
+mod snapshots;
 mod tree;
 mod uploads;
 

@@ -103,6 +103,7 @@ mod table {
     pub(super) const REPAIR: u8 = 0x2c;
     pub(super) const COLLECT: u8 = 0x2d;
     pub(super) const RECODE: u8 = 0x2e;
+    pub(super) const SNAPSHOT: u8 = 0x32;
 }
 
 #[must_use]
@@ -523,6 +524,9 @@ pub fn ids_of_done_at(key: &[u8]) -> Result<(Timestamp, [u8; 16], RequestId), Re
     let request = RequestId::from_slice(request).ok_or_else(refuse)?;
     Ok((Timestamp(u64::from_be_bytes(*at)), *caller, request))
 }
+
+mod past;
+pub use past::*;
 
 #[cfg(test)]
 mod tests;

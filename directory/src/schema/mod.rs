@@ -16,6 +16,7 @@ pub mod peer;
 pub mod pending;
 pub mod record;
 pub mod reference;
+pub mod snapshot;
 pub mod ticket;
 pub mod version;
 
@@ -32,5 +33,6 @@ pub use peer::Peer;
 pub use pending::Pending;
 pub use record::{Record, RecordError};
 pub use reference::{Held, Hold, Mark, Recode};
+pub use snapshot::Snapshot;
 pub use ticket::Ticket;
 pub use version::Version;

@@ -54,6 +54,10 @@ impl Service {
             }
             Asked::Publish(r) => self.plain(responder, subject, r).await,
             Asked::Abandon(r) => self.plain(responder, subject, r).await,
+            Asked::CreateSnapshot(r) => self.plain(responder, subject, r).await,
+            Asked::ListSnapshots(r) => self.plain(responder, subject, r).await,
+            Asked::GetSnapshot(r) => self.plain(responder, subject, r).await,
+            Asked::RemoveSnapshot(r) => self.plain(responder, subject, r).await,
             Asked::Heartbeat(r) => {
                 let seen_at = caller.connection.remote().to_string();
                 let answer = match authorize::of_peer(subject) {

@@ -37,6 +37,7 @@ fn keys_are_golden() {
         (held(peer_id, A, ShardAddress([0xdd; 20])).into_bytes(), format!("2b{p}{a}{c}")),
         (collect(A, chunk_id).into_bytes(), format!("2d{a}{c}")),
         (recode(A, chunk_id).into_bytes(), format!("2e{a}{c}")),
+        (snapshot(A, token).into_bytes(), format!("32{a}{n}")),
         (start(0x0102).into_bytes(), "01030000000000000102".to_owned()),
         (fence().into_bytes(), "0104".to_owned()),
         (repair(A, chunk_id).into_bytes(), format!("2c{a}{c}")),
