@@ -80,6 +80,8 @@ pub const FINDINGS: usize = 1_000;
 pub const FINDING_BYTES: usize = 256;
 /// Versions whose redundancy is changed in one request.
 pub const RECODE_VERSIONS: usize = 256;
+/// Points of history that a policy keeps: a thousand days, weeks, months and years each.
+pub const KEPT_POINTS: usize = 4_000;
 /// Snapshots of one account: who prunes reads all of them in each step.
 pub const SNAPSHOTS: usize = 1_000;
 

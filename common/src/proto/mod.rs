@@ -19,6 +19,8 @@ pub mod frame;
 pub mod govern;
 pub mod parts;
 pub mod peer;
+pub mod prune;
+pub mod quota;
 pub mod refusal;
 pub mod snapshot;
 

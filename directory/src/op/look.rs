@@ -70,7 +70,7 @@ async fn view(
 /// A file's current version.
 async fn current(txn: &mut Txn, account: AccountId, node: NodeId) -> Result<VersionView, Stop> {
     let found = txn.peek(&key::node(account, node)).await?.ok_or(Stop::Torn)?;
-    let Node::File { version } = found.record else { return Err(Stop::Torn) };
+    let Node::File { version, .. } = found.record else { return Err(Stop::Torn) };
     let found = txn.peek(&key::version(account, version)).await?.ok_or(Stop::Torn)?.record;
     Ok(VersionView {
         version,
@@ -140,7 +140,7 @@ async fn fetch_files(
         .into_iter()
         .flatten()
         .filter_map(|found| match found.record {
-            Node::File { version } => Some(key::version(account, version)),
+            Node::File { version, .. } => Some(key::version(account, version)),
             Node::Folder { .. } => None,
         })
         .collect();

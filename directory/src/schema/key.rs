@@ -104,6 +104,9 @@ mod table {
     pub(super) const COLLECT: u8 = 0x2d;
     pub(super) const RECODE: u8 = 0x2e;
     pub(super) const SNAPSHOT: u8 = 0x32;
+    pub(super) const GOING: u8 = 0x33;
+    pub(super) const USAGE: u8 = 0x34;
+    pub(super) const QUOTA: u8 = 0x35;
 }
 
 #[must_use]

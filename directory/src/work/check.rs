@@ -343,7 +343,7 @@ impl Checking<'_> {
                 let found = txn.peek(&key::node(account, node)).await.map_err(read)?.map(|found| found.record);
                 match (kind, found) {
                     (NodeKind::Folder, Some(Node::Folder { .. })) => {}
-                    (NodeKind::File, Some(Node::File { version })) => {
+                    (NodeKind::File, Some(Node::File { version, .. })) => {
                         if txn.peek(&key::version(account, version)).await.map_err(read)?.is_none() {
                             self.suspect(Wrong::VersionMissing { account, version }).await?;
                         }
