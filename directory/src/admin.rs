@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use common::disk;
 use common::identity::role::directory_name;
 use common::proto::directory::{
-    AccountLine, CheckStore, ClusterStatus, Done, DrainPeer, GetStatus, ListAccounts, NewTicket, Reconcile, Reconciled, RemovePeer, Revoke,
-    SetQuota, StoreChecked, TicketMade,
+    AccountLine, CheckStore, ClusterStatus, Done, DrainPeer, GetStatus, ListAccounts, NewTicket, Reconcile, Reconciled,
+    RemovePeer, Revoke, SetQuota, StoreChecked, TicketMade,
 };
 use common::proto::parts::Addresses;
 use common::proto::{Refusal, Request};

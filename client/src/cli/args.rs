@@ -1,5 +1,6 @@
 //! Args: the command line of `shoal`, as it is typed.
 
+mod prune;
 mod snapshot;
 
 use std::ffi::OsString;
@@ -12,6 +13,7 @@ use common::size::ByteSize;
 use common::telemetry::LogFormat;
 
 use super::exit;
+pub use prune::{Du, Prune};
 pub use snapshot::{Snapshot, SnapshotCommand};
 
 /// An end-to-end-encrypted file store on machines of your own.
@@ -87,6 +89,8 @@ pub enum Command {
     Rm(Rm),
     Redundancy(SetRedundancy),
     Snapshot(Snapshot),
+    Prune(Prune),
+    Du(Du),
     Status(Status),
     Bench(Bench),
 }

@@ -250,6 +250,7 @@ fn judge_refusal(refusal: &Refusal) -> Verdict {
         Refusal::UploadGone => {
             Verdict::hint(Exit::Failure, "repeat the command; what is stored already is not sent again")
         }
+        Refusal::OverQuota { .. } | Refusal::NoPolicy | Refusal::Fenced => past::judge_refusal(refusal),
         _ => Verdict::new(Exit::Failure),
     }
 }
@@ -428,7 +429,7 @@ mod tests {
     use std::time::Duration;
 
     use common::id::ChunkId;
-    use common::proto::refusal::{TicketFault, What};
+    use common::proto::refusal::{Measure, TicketFault, What};
     use common::redundancy::Redundancy;
     use common::transport::HandshakeError;
 
@@ -466,6 +467,9 @@ mod tests {
         check(refused(Refusal::Revoked), Exit::Authentication, "new ticket");
         check(refused(Refusal::Ticket(TicketFault::Used)), Exit::Authentication, "shoal-directory ticket");
         check(refused(Refusal::Conflict), Exit::Conflict, "somebody else");
+        let over = Refusal::OverQuota { what: Measure::Bytes, used: 5, allowed: 7 };
+        check(refused(over), Exit::Quota, "5 of 7 are used");
+        check(refused(Refusal::NoPolicy), Exit::Usage, "--keep-within");
         check(refused(Refusal::TooLarge(What::Body)), Exit::Failure, "over its limit");
         check(FolderError::Exists { path: "/x".to_owned() }, Exit::Conflict, "/x exists already");
         check(DownError::from(IntegrityError::Digest), Exit::Integrity, "digest");

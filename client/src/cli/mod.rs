@@ -18,6 +18,7 @@ pub mod report;
 mod bench;
 mod cat;
 mod cp;
+mod du;
 mod entry;
 mod get;
 mod get_tree;
@@ -25,6 +26,7 @@ mod join;
 mod ls;
 mod mkdir;
 mod mv;
+mod prune;
 mod put;
 mod put_tree;
 mod redundancy;
@@ -33,6 +35,7 @@ mod snapshot;
 mod stat;
 mod status;
 mod stdout;
+mod ticker;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -108,6 +111,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Rm(args) => stoppable(&cancel, rm::run(&mut context, args)).await,
         Command::Redundancy(args) => stoppable(&cancel, redundancy::run(&mut context, args)).await,
         Command::Snapshot(args) => stoppable(&cancel, snapshot::run(&mut context, args)).await,
+        Command::Prune(args) => stoppable(&cancel, prune::run(&mut context, args)).await,
+        Command::Du(args) => stoppable(&cancel, du::run(&mut context, args)).await,
         Command::Status(args) => stoppable(&cancel, status::run(&mut context, args)).await,
     };
     let flushed = context.output.flush();

@@ -54,7 +54,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Init(_) | Command::Ticket(_) | Command::Status(_) | Command::Revoke(_) => {
             (telemetry::LogFormat::Text, "warn")
         }
-        Command::Peer(_) | Command::Account(_) | Command::Fsck(_) | Command::Reconcile(_) => (telemetry::LogFormat::Text, "warn"),
+        Command::Peer(_) | Command::Account(_) | Command::Fsck(_) | Command::Reconcile(_) => {
+            (telemetry::LogFormat::Text, "warn")
+        }
     };
     telemetry::start(format, level)?;
     match arguments.command {

@@ -8,8 +8,8 @@
 use common::id::{AccountId, ChunkId};
 use serde::{Deserialize, Serialize};
 
-use super::usage::{self, Change};
 use super::Context;
+use super::usage::{self, Change};
 use crate::authorize::Itself;
 use crate::schema::{Chunk, key};
 use crate::transact::{Operation, Stop, Txn};

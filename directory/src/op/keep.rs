@@ -180,12 +180,8 @@ impl Operation for Plan {
             from = last_mark(txn, Timestamp(start.0.saturating_add(1))).await?.map_or(0, |(_, sequence)| sequence);
         }
         let mut points = Vec::new();
-        let first_of: [(u32, fn(Timestamp) -> Timestamp); 4] = [
-            (policy.daily, day_of),
-            (policy.weekly, week_of),
-            (policy.monthly, month_of),
-            (policy.yearly, year_of),
-        ];
+        let first_of: [(u32, fn(Timestamp) -> Timestamp); 4] =
+            [(policy.daily, day_of), (policy.weekly, week_of), (policy.monthly, month_of), (policy.yearly, year_of)];
         for (count, first) in first_of {
             let mut before = Timestamp(context.now.0.saturating_add(1));
             for _ in 0..count {

@@ -20,10 +20,10 @@ use common::proto::directory::{Prune, PruneCounts, PruneCursor, Pruned};
 use common::proto::parts::NodeKind;
 use common::proto::refusal::What;
 
+use super::Context;
 use super::keep::{Kept, Span, is_there, is_visible, records_of, spans};
 use super::let_go::let_go;
 use super::usage::{self, Change};
-use super::Context;
 use crate::authorize::Keeper;
 use crate::schema::key::Range;
 use crate::schema::{Entry, Going, Node, key, record};

@@ -129,7 +129,13 @@ async fn publish(
     if entry_before.as_ref().is_none_or(|before| before.record != entry) {
         tree::put_entry(txn, account, (file.folder, file.token), &entry, entry_before.as_ref())?;
     }
-    tree::put_node(txn, account, file.node, Node::File { version: file.version, parent: file.folder }, node_before.as_ref())?;
+    tree::put_node(
+        txn,
+        account,
+        file.node,
+        Node::File { version: file.version, parent: file.folder },
+        node_before.as_ref(),
+    )?;
     Ok(FilePublished::Visible(UNSETTLED))
 }
 

@@ -5,6 +5,8 @@ mod isolation;
 mod members;
 mod names;
 mod places;
+mod prune;
+mod quotas;
 mod snapshots;
 mod tree;
 mod uploads;

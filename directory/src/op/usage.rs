@@ -32,10 +32,8 @@ pub async fn count(txn: &mut Txn, account: AccountId, spread: u8, change: Change
     }
     let key = key::usage(account, spread % PARTS);
     let before = txn.read(&key).await?.map(|found| found.record).unwrap_or_default();
-    let after = Usage {
-        bytes: before.bytes.saturating_add(change.bytes),
-        files: before.files.saturating_add(change.files),
-    };
+    let after =
+        Usage { bytes: before.bytes.saturating_add(change.bytes), files: before.files.saturating_add(change.files) };
     txn.put(&key, &after)
 }
 

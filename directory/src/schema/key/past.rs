@@ -44,6 +44,11 @@ pub fn usages(account: AccountId) -> Range<Usage> {
     Range::within(table::USAGE, &[&account.0])
 }
 
+#[must_use]
+pub fn all_usages() -> Range<Usage> {
+    Range::within(table::USAGE, &[])
+}
+
 /// What an account may use.
 #[must_use]
 pub fn quota(account: AccountId) -> Key<Quota> {
