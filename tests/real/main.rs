@@ -22,6 +22,8 @@ mod faults;
 mod full_disk;
 mod network;
 mod power_cut;
+mod prune;
+mod quota;
 mod repair;
 mod round_trip;
 mod secrecy;
