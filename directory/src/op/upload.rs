@@ -85,8 +85,7 @@ impl Operation for Extend {
         }
         let mut pending = open(txn, who.account(), self.version, context).await?.record;
         if self.bytes > pending.bytes {
-            // What it has stored so far is part of what it asks for, and may be counted already.
-            let more = usage::left(txn, who.account(), self.bytes.saturating_sub(pending.bytes)).await?;
+            let more = usage::more(txn, who.account(), self.bytes.saturating_sub(pending.bytes)).await?;
             pending.bytes = pending.bytes.saturating_add(more);
         }
         pending.expires = pending.expires.max(context.now.plus(LIFETIME));

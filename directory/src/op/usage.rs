@@ -4,7 +4,7 @@
 //! of the parts, of which its commit checks only its own: commits at the same time may go over a quota by what each of them adds.
 
 use common::id::{AccountId, RequestId};
-use common::limits::LIST_ENTRIES;
+use common::limits::{LIST_ENTRIES, SHARD_BYTES};
 use common::proto::Refusal;
 use common::proto::directory::{AccountLine, AccountUsage, Accounts, Done, GetUsage, ListAccounts, SetQuota};
 use common::proto::refusal::{Measure, What};
@@ -82,6 +82,19 @@ pub async fn left(txn: &mut Txn, account: AccountId, wanted: u64) -> Result<u64,
     Ok(wanted.min(allowed.saturating_sub(used)))
 }
 
+/// By how much a grant may grow: by no more than is left, and not by less than a shard, or its holder would ask for ever.
+///
+/// # Errors
+/// [`Refusal::OverQuota`] when that is too little.
+pub async fn more(txn: &mut Txn, account: AccountId, wanted: u64) -> Result<u64, Stop> {
+    let more = left(txn, account, wanted).await?;
+    let shard = i64::try_from(SHARD_BYTES).unwrap_or(i64::MAX);
+    if more < wanted && i64::try_from(more).unwrap_or(i64::MAX) < shard {
+        check(txn, account, Change { bytes: shard, files: 0 }).await?;
+    }
+    Ok(more)
+}
+
 async fn usage_of(txn: &mut Txn, account: AccountId) -> Result<AccountUsage, Stop> {
     let (bytes, files) = used(txn, account).await?;
     let quota = txn.peek(&key::quota(account)).await?.map(|found| found.record.allowed).unwrap_or_default();
@@ -132,6 +145,8 @@ impl Operation for SetQuota {
     async fn decide(&self, txn: &mut Txn, _: OfAdmin, _: &Context) -> Result<Done, Stop> {
         let named = txn.read(&key::account_name(&self.account)).await?.ok_or(Refusal::NotFound(What::Account))?;
         let account = named.record.account;
+        let (bytes, files) = (self.quota.bytes, self.quota.files);
+        tracing::info!(account = account.short(), ?bytes, ?files, "a quota is set");
         txn.put(&key::quota(account), &Quota { allowed: self.quota })?;
         Ok(Done {})
     }

@@ -36,9 +36,6 @@ impl Service {
     /// # Errors
     /// When there is no account of this name.
     pub async fn set_quota(&self, request: &SetQuota, who: OfAdmin) -> Result<Done, Refusal> {
-        let done = self.run(request, who).await?;
-        let Quota { bytes, files } = request.quota;
-        tracing::info!(account = &*request.account, ?bytes, ?files, "a quota was set");
-        Ok(done)
+        self.run(request, who).await
     }
 }

@@ -41,7 +41,10 @@ async fn bytes_are_counted_with_redundancy_and_what_is_over_the_quota_is_refused
     let refused = world.register(a, upload, new_chunk(chunk(3), "1/3", 1, shards(3))).await;
     assert_eq!(refused, Err(over));
     let extend = Extend { version: upload, bytes: 1 << 40 };
-    assert_eq!(world.run(&extend, a).await.unwrap().0.bytes, 7_000, "it grows by what is left");
+    let little = Refusal::OverQuota { what: Measure::Bytes, used: 6_000, allowed: 6_500 };
+    assert_eq!(world.run(&extend, a).await, Err(little), "less than a shard is of no use");
+    set(&world, Some(20_006_000), None).await;
+    assert_eq!(world.run(&extend, a).await.unwrap().0.bytes, 20_006_500, "it grows by what is left");
     set(&world, Some(5_000), None).await;
     let over = Refusal::OverQuota { what: Measure::Bytes, used: 6_000, allowed: 5_000 };
     let begin = Begin { request: RequestId::random(), version: version(101), ..begin };
