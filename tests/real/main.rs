@@ -24,6 +24,8 @@ mod keys;
 mod network;
 mod passphrase;
 mod power_cut;
+mod prune;
+mod quota;
 mod repair;
 mod round_trip;
 mod secrecy;

@@ -1,6 +1,8 @@
 //! Args: the command line of `shoal`, as it is typed.
 
 mod keys;
+mod prune;
+mod snapshot;
 mod time;
 
 use std::ffi::OsString;
@@ -18,6 +20,8 @@ pub use keys::{
     Lock, Unlock,
 };
 
+pub use prune::{Du, Prune};
+pub use snapshot::{Snapshot, SnapshotCommand};
 pub use time::{AtTime, Diff, Restore, Undelete, Versions};
 
 /// An end-to-end-encrypted file store on machines of your own.
@@ -100,6 +104,9 @@ pub enum Command {
     Restore(Restore),
     Undelete(Undelete),
     Diff(Diff),
+    Snapshot(Snapshot),
+    Prune(Prune),
+    Du(Du),
     Status(Status),
     Key(Key),
     Unlock(Unlock),

@@ -3,6 +3,7 @@
 //! The chain of causes is searched from the outside in; the first error that is known here decides.
 
 mod keys;
+mod past;
 
 use std::error::Error;
 use std::io;
@@ -22,6 +23,7 @@ use crate::cancel::Interrupted;
 use crate::down::DownError;
 use crate::folder::FolderError;
 use crate::folder::destination::Nowhere;
+use crate::folder::snapshot::SnapshotError;
 use crate::local::LocalError;
 use crate::names::PathError;
 use crate::past::PastError;
@@ -75,6 +77,9 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     }
     if let Some(error) = error.downcast_ref::<PastError>() {
         return judge_past(error);
+    }
+    if let Some(error) = error.downcast_ref::<SnapshotError>() {
+        return past::judge_snapshot(error);
     }
     if let Some(error) = error.downcast_ref::<UpError>() {
         return judge_up(error);
@@ -250,6 +255,7 @@ fn judge_refusal(refusal: &Refusal) -> Verdict {
         Refusal::UploadGone => {
             Verdict::hint(Exit::Failure, "repeat the command; what is stored already is not sent again")
         }
+        Refusal::OverQuota { .. } | Refusal::NoPolicy | Refusal::Fenced => past::judge_refusal(refusal),
         _ => Verdict::new(Exit::Failure),
     }
 }
@@ -291,6 +297,7 @@ fn judge_command(error: &CommandError) -> Verdict {
         CommandError::SameName { .. }
         | CommandError::StdinTwice
         | CommandError::FolderToStdout
+        | CommandError::SnapshotName { .. }
         | CommandError::NoTime { .. } => Verdict::new(Exit::Usage),
         CommandError::FolderTwice => {
             Verdict::hint(Exit::Usage, "leave the third argument away, or name two times and a folder")
@@ -421,7 +428,7 @@ mod tests {
     use std::time::Duration;
 
     use common::id::ChunkId;
-    use common::proto::refusal::{TicketFault, What};
+    use common::proto::refusal::{Measure, TicketFault, What};
     use common::redundancy::Redundancy;
     use common::transport::HandshakeError;
 
@@ -460,6 +467,9 @@ mod tests {
         check(refused(Refusal::Revoked), Exit::Authentication, "new ticket");
         check(refused(Refusal::Ticket(TicketFault::Used)), Exit::Authentication, "shoal-directory ticket");
         check(refused(Refusal::Conflict), Exit::Conflict, "somebody else");
+        let over = Refusal::OverQuota { what: Measure::Bytes, used: 5, allowed: 7 };
+        check(refused(over), Exit::Quota, "5 of 7 are used");
+        check(refused(Refusal::NoPolicy), Exit::Usage, "--keep-within");
         check(refused(Refusal::TooLarge(What::Body)), Exit::Failure, "over its limit");
         check(FolderError::Exists { path: "/x".to_owned() }, Exit::Conflict, "/x exists already");
         check(DownError::from(IntegrityError::Digest), Exit::Integrity, "digest");

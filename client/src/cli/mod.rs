@@ -19,6 +19,7 @@ mod bench;
 mod cat;
 mod cp;
 mod diff;
+mod du;
 mod entry;
 mod explain_past;
 mod get;
@@ -29,15 +30,18 @@ mod ls;
 mod mkdir;
 mod mv;
 mod passphrase;
+mod prune;
 mod put;
 mod put_tree;
 mod redundancy;
 mod restore;
 mod rm;
+mod snapshot;
 mod stat;
 mod status;
 mod stdout;
 mod terminal;
+mod ticker;
 mod unlock;
 mod versions;
 
@@ -121,6 +125,9 @@ async fn run(cli: Cli) -> Outcome {
         Command::Lock(args) => stoppable(&cancel, unlock::lock(&mut context, args)).await,
         Command::Versions(args) => stoppable(&cancel, versions::run(&mut context, args)).await,
         Command::Diff(args) => stoppable(&cancel, diff::run(&mut context, args)).await,
+        Command::Snapshot(args) => stoppable(&cancel, snapshot::run(&mut context, args)).await,
+        Command::Prune(args) => stoppable(&cancel, prune::run(&mut context, args)).await,
+        Command::Du(args) => stoppable(&cancel, du::run(&mut context, args)).await,
         Command::Status(args) => stoppable(&cancel, status::run(&mut context, args)).await,
     };
     let flushed = context.output.flush();

@@ -2,7 +2,7 @@
 //!
 //! In reading order: [`entry`] (one opened entry), [`resolve`] (from a path to entries, in one request), [`list`] (page by page),
 //! [`destination`] (what DEST means), [`change`] (make, move, remove), [`copy`] (new versions of content that is there already), [`redundancy`]
-//! (how safely it is kept).
+//! (how safely it is kept), [`snapshot`] (pinned points of history), [`prune`] (ends of it).
 //!
 //! Guarantees: what the directory shows is opened and checked to belong exactly where it was asked for, so entries that were
 //! swapped, renamed or moved by a hostile directory are an error and never an answer.
@@ -12,8 +12,10 @@ pub mod copy;
 pub mod destination;
 pub mod entry;
 pub mod list;
+pub mod prune;
 pub mod redundancy;
 pub mod resolve;
+pub mod snapshot;
 
 use common::proto::Refusal;
 
