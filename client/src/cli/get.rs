@@ -21,7 +21,7 @@ use crate::folder::{self, Entry, FolderError, What};
 use crate::local::LocalError;
 use crate::local::place::place_link;
 use crate::local::walk::{ItemKind, Links, look};
-use crate::local::write::{Download, Durability};
+use crate::local::write::{Durability, Planned};
 use crate::names::RemotePath;
 use crate::session::Session;
 use crate::transfer::{GetJob, GetOptions, Progress, Target};
@@ -168,7 +168,8 @@ async fn one_file(work: &Work, entry: &Entry, target: PathBuf, shown: String) ->
         work.settle(&shown, spawn_blocking(move || place_link(&link, &target, modified)).await?, entry);
         return Ok(());
     }
-    let opened = spawn_blocking(move || match Download::create(&target, Links::Follow, None) {
+    let planned = Planned::new(target.clone(), Links::Follow, None, file);
+    let opened = spawn_blocking(move || match planned.begin() {
         Ok(download) => Ok(Target::File(download)),
         Err(LocalError::Special { .. }) => OpenOptions::new()
             .write(true)

@@ -1,0 +1,1 @@
+//! Watch: what has changed below a folder of this machine since the last look.
