@@ -11,6 +11,12 @@ use common::telemetry::LogFormat;
 
 use super::exit;
 
+mod sync;
+mod verify;
+
+pub use sync::Sync;
+pub use verify::Verify;
+
 /// An end-to-end-encrypted file store on machines of your own.
 #[derive(Debug, Parser)]
 #[command(
@@ -83,6 +89,8 @@ pub enum Command {
     Cp(Cp),
     Rm(Rm),
     Redundancy(SetRedundancy),
+    Sync(Sync),
+    Verify(Verify),
     Status(Status),
     Bench(Bench),
 }

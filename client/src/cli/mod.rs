@@ -32,6 +32,8 @@ mod rm;
 mod stat;
 mod status;
 mod stdout;
+mod sync;
+mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -97,6 +99,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Get(args) => get::run(&mut context, args).await,
         Command::Cat(args) => cat::run(&mut context, args).await,
         Command::Cp(args) => cp::run(&mut context, args).await,
+        Command::Sync(args) => sync::run(&mut context, args).await,
+        Command::Verify(args) => verify::run(&mut context, args).await,
         Command::Bench(args) => bench::run(&mut context, args).await,
         // These are one step of the directory, which happens or not.
         Command::Join(args) => stoppable(&cancel, join::run(&mut context, args)).await,
