@@ -261,7 +261,8 @@ fn a_watch_brings_what_changes_also_after_the_directory_was_away_and_ends_well()
     let log = fs::File::create(work.join("log")).unwrap();
     let mut child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
     let stands = |cluster: &Cluster, expected: &[&str]| {
-        let is_so = || cluster.shoal(["ls", "-r", "/w"]).is_ok_and(|seen| seen.text().lines().eq(expected.iter().copied()));
+        let is_so =
+            || cluster.shoal(["ls", "-r", "/w"]).is_ok_and(|seen| seen.text().lines().eq(expected.iter().copied()));
         if let Err(error) = eventually(&format!("{expected:?}"), Duration::from_secs(60), is_so) {
             panic!("{error}: {}", fs::read_to_string(work.join("log")).unwrap());
         }

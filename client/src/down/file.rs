@@ -37,7 +37,9 @@ pub(super) async fn get(down: &Arc<Down>, job: GetJob) -> Result<GetDone, DownEr
     let what = What { version, meta, manifest };
     match target {
         Target::File(download) => {
-            if !is_there(down, &what, download.destination()).await? {
+            if is_there(down, &what, download.destination()).await? {
+                blocking(move || download.discard()).await?;
+            } else {
                 to_file(down, &what, download).await?;
             }
         }

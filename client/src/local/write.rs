@@ -161,6 +161,11 @@ impl Download {
         self.left
     }
 
+    /// Leaves nothing behind.
+    pub fn discard(mut self) {
+        self.kept = false;
+    }
+
     /// Another handle, to read what is left.
     ///
     /// # Errors

@@ -68,7 +68,8 @@ fn main() -> Result<()> {
         expect_nothing(&measure("up, nothing changed, --delete", &delete, options.times, &mut out)?)?;
         measure("up, nothing changed, --checksum", &["--quiet", "sync", "--checksum", local, &remote], 1, &mut out)?;
         measure("down, all new", &["--quiet", "sync", &remote, local_back], 1, &mut out)?;
-        let again = measure("down, nothing changed", &["--json", "sync", &remote, local_back], options.times, &mut out)?;
+        let again =
+            measure("down, nothing changed", &["--json", "sync", &remote, local_back], options.times, &mut out)?;
         expect_nothing(&again)?;
         measure("ls -r", &["ls", "-r", &format!("/{name}")], options.times, &mut out)?;
         measure("verify", &["--quiet", "verify", &format!("/{name}")], options.times, &mut out)?;
