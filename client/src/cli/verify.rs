@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use common::id::{NodeId, PeerId};
+use common::size::ByteSize;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -19,7 +20,7 @@ use crate::folder::{self, Entry, FolderError, Listing};
 use crate::local::write::Durability;
 use crate::names::RemotePath;
 use crate::session::Session;
-use crate::transfer::{GetDone, GetJob, GetOptions, JOBS_IN_FLIGHT, Progress, Target};
+use crate::transfer::{GetDone, GetJob, GetOptions, GetReport, JOBS_IN_FLIGHT, Progress, Target};
 
 /// Peers that are named; a cluster seldom has more in doubt.
 const NAMED: usize = 1_024;
@@ -41,14 +42,24 @@ pub(super) async fn run(context: &mut Context, args: Verify) -> Outcome {
     if args.deep {
         let (walked, read) = tokio::join!(walking, read_all(&session, found, &options));
         walked.ok_or(Interrupted)??;
-        read?;
+        let report = read?;
+        tell_good(&reporter, report.files, report.bytes, true);
     } else {
         let checking = cancel.guard(look_at_all(&session, found, &options, &reporter));
         let (walked, summary) = tokio::join!(walking, checking);
         walked.ok_or(Interrupted)??;
-        summary.ok_or(Interrupted)??.tell(&reporter);
+        let summary = summary.ok_or(Interrupted)??;
+        summary.tell(&reporter);
+        tell_good(&reporter, summary.files, summary.bytes, false);
     }
     Ok(reporter.finish_with("end", session.traffic()))
+}
+
+/// How much is good.
+fn tell_good(reporter: &Reporter, files: u64, bytes: u64, deep: bool) {
+    let event = json!({ "event": "verified", "files": files, "bytes": bytes, "deep": deep });
+    let (size, how) = (ByteSize(bytes), if deep { "were read and are good" } else { "can be read" });
+    reporter.summary(event, &format!("{files} files, {size}, {how}"));
 }
 
 /// A file, and what the user calls it.
@@ -124,7 +135,7 @@ async fn read_all(
     session: &Session,
     mut found: mpsc::Receiver<Found>,
     options: &GetOptions,
-) -> Result<(), down::DownError> {
+) -> Result<GetReport, down::DownError> {
     let (send, jobs) = mpsc::channel(JOBS_IN_FLIGHT);
     let feeding = async move {
         while let Some((entry, shown)) = found.recv().await {
@@ -136,12 +147,14 @@ async fn read_all(
     };
     let feeding = options.cancel.guard(feeding);
     let (_, read) = tokio::join!(feeding, down::get_files(session, jobs, options));
-    read.map(drop)
+    read
 }
 
 /// What was found beside files that cannot be read.
 #[derive(Default)]
 struct Summary {
+    files: u64,
+    bytes: u64,
     weak: u64,
     doubted: BTreeMap<PeerId, (Doubt, u64)>,
 }
@@ -163,7 +176,7 @@ async fn look_at_all(
             let Some(file) = entry.file() else { continue };
             match answer {
                 Ok(health) => {
-                    summary.add(health);
+                    summary.add(file.meta.size, health);
                     reporter.read(file.meta.size);
                     reporter.got(GetDone { shown, version: file.version, bytes: file.meta.size });
                 }
@@ -175,7 +188,9 @@ async fn look_at_all(
 }
 
 impl Summary {
-    fn add(&mut self, health: Health) {
+    fn add(&mut self, bytes: u64, health: Health) {
+        self.files += 1;
+        self.bytes += bytes;
         self.weak += u64::from(health.weak > 0);
         for (peer, doubt) in health.doubted {
             if self.doubted.len() < NAMED || self.doubted.contains_key(&peer) {
