@@ -62,15 +62,30 @@ impl Comparer {
         while asked.peek().is_some() {
             let part: Vec<Asked> = asked.by_ref().take(VERSIONS_AT_ONCE).collect();
             let short: Vec<_> = part.iter().filter(|one| one.meta.pages == 1).map(|one| one.version).collect();
-            let mut pages = self.pages(short).await?;
+            let pages = self.pages(short).await?;
+            let (mut looked, mut here) = (Vec::with_capacity(part.len()), Vec::new());
             for one in part {
-                let answer = match pages.remove(&one.version) {
-                    Some(first) => self.short(one, &first).await,
-                    None => self.long(one).await,
+                let known = match pages.get(&one.version) {
+                    Some(first) => self.runs(&one, first).await.map(Some),
+                    None => Ok(None),
                 };
-                match answer {
-                    Err(error) if !error.is_of_one_file() => return Err(error),
-                    answer => answers.push(answer),
+                looked.push(match known {
+                    Ok(Some(runs)) => {
+                        here.push((one.path, runs));
+                        None
+                    }
+                    Ok(None) => Some(self.long(one).await),
+                    Err(error) => Some(Err(error)),
+                });
+            }
+            // Small files share a thread's turn.
+            let compared = spawn_blocking(move || here.into_iter().map(compare_one).collect::<Vec<_>>()).await;
+            let mut compared = compared.map_err(|panic| DownError::Bug(panic.to_string()))?.into_iter();
+            for answer in looked {
+                match answer.or_else(|| compared.next().map(|answer| answer.map_err(DownError::from))) {
+                    Some(Err(error)) if !error.is_of_one_file() => return Err(error),
+                    Some(answer) => answers.push(answer),
+                    None => return Err(DownError::Bug("a file was not compared".to_owned())),
                 }
             }
         }
@@ -92,16 +107,27 @@ impl Comparer {
         Ok(pages)
     }
 
-    async fn short(&self, asked: Asked, first: &FirstPages) -> Result<bool, DownError> {
+    /// The runs of a file of one page.
+    async fn runs(&self, asked: &Asked, first: &FirstPages) -> Result<Runs, DownError> {
         let mut walk = Walk::new(&self.0, asked.version, &asked.meta);
         let sealed = first.pages.get(&asked.version).map(Vec::as_slice).unwrap_or_default();
         walk.accept(0, sealed, &first.placements)?;
-        whole_is_there(walk, asked.path.clone()).await
+        let mut runs = Runs::new();
+        while let Some(run) = walk.next().await? {
+            runs.push((plain_len(&run), run.located.extent.digest));
+        }
+        Ok(runs)
     }
 
     async fn long(&self, asked: Asked) -> Result<bool, DownError> {
         whole_is_there(Walk::new(&self.0, asked.version, &asked.meta), asked.path.clone()).await
     }
+}
+
+/// Whether a file is these runs, and nothing more. Blocking.
+fn compare_one((path, runs): (PathBuf, Runs)) -> Result<bool, LocalError> {
+    let mut held = Held::open(path)?;
+    Ok(held.compare(&runs)? && held.source.finish().is_ok())
 }
 
 /// Whether a file has the content of a whole manifest.
