@@ -24,6 +24,12 @@ pub use prune::{Du, Prune};
 pub use snapshot::{Snapshot, SnapshotCommand};
 pub use time::{AtTime, Diff, Restore, Undelete, Versions};
 
+mod sync;
+mod verify;
+
+pub use sync::Sync;
+pub use verify::Verify;
+
 /// An end-to-end-encrypted file store on machines of your own.
 #[derive(Debug, Parser)]
 #[command(
@@ -107,6 +113,8 @@ pub enum Command {
     Snapshot(Snapshot),
     Prune(Prune),
     Du(Du),
+    Sync(Sync),
+    Verify(Verify),
     Status(Status),
     Key(Key),
     Unlock(Unlock),

@@ -4,6 +4,7 @@
 
 mod keys;
 mod past;
+mod sync;
 
 use std::error::Error;
 use std::io;
@@ -32,6 +33,7 @@ use crate::phrase::PhraseError;
 use crate::seal::IntegrityError;
 use crate::session::SessionError;
 use crate::session::enroll::EnrollError;
+use crate::sync::SyncError;
 use crate::up::UpError;
 
 /// What an error means for whoever sees it.
@@ -107,6 +109,9 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     }
     if let Some(error) = error.downcast_ref::<BenchError>() {
         return judge_bench(error);
+    }
+    if let Some(error) = error.downcast_ref::<SyncError>() {
+        return sync::judge(error);
     }
     if let Some(error) = error.downcast_ref::<Arc<io::Error>>() {
         return judge_io(error);

@@ -40,9 +40,11 @@ mod snapshot;
 mod stat;
 mod status;
 mod stdout;
+mod sync;
 mod terminal;
 mod ticker;
 mod unlock;
+mod verify;
 mod versions;
 
 use std::io::IsTerminal;
@@ -111,6 +113,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Cp(args) => cp::run(&mut context, args).await,
         Command::Restore(args) => restore::run(&mut context, args).await,
         Command::Undelete(args) => restore::undelete(&mut context, args).await,
+        Command::Sync(args) => sync::run(&mut context, args).await,
+        Command::Verify(args) => verify::run(&mut context, args).await,
         Command::Bench(args) => bench::run(&mut context, args).await,
         // These are one step of the directory, which happens or not.
         Command::Join(args) => stoppable(&cancel, join::run(&mut context, args)).await,
