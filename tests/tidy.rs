@@ -422,7 +422,8 @@ fn options_in(paths: &[String]) -> BTreeMap<String, BTreeSet<String>> {
         } else if let Some((field, _)) = item.split_once(": ").filter(|_| !attribute.is_empty()) {
             let options = structs.entry(current.clone()).or_default();
             if has_word(&attribute, "long") {
-                options.insert(format!("--{}", field.replace('_', "-")));
+                let named = attribute.split("long = \"").nth(1).and_then(|rest| rest.split('"').next());
+                options.insert(format!("--{}", named.map_or_else(|| field.replace('_', "-"), str::to_owned)));
             }
             if has_word(&attribute, "short") {
                 options.extend(field.chars().next().map(|c| format!("-{c}")));

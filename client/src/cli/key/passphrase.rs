@@ -11,8 +11,9 @@ use crate::cli::args::KeyPassphrase;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::passphrase;
-use crate::keystore::HomeError;
+use crate::keystore::Identity;
 use crate::keystore::master::{self, MasterFile};
+use crate::keystore::unlocked;
 
 pub(super) async fn run(context: &mut Context, args: KeyPassphrase) -> Outcome {
     let path = context.home()?;
@@ -23,7 +24,7 @@ pub(super) async fn run(context: &mut Context, args: KeyPassphrase) -> Outcome {
         // Without a home, not having joined is what to say.
         Err(error) => {
             let at = path.clone();
-            spawn_blocking(move || crate::keystore::Identity::open(&at)).await??;
+            spawn_blocking(move || Identity::open(&at)).await??;
             return Err(error.into());
         }
     };
@@ -42,11 +43,10 @@ pub(super) async fn run(context: &mut Context, args: KeyPassphrase) -> Outcome {
     };
     let protected = chosen.is_some();
     let at = path.clone();
-    // Not to be stopped half-way: the file changes in one step, and this waits for it.
+    // Whoever stops this finds the old file or the new one, and the key locked.
     spawn_blocking(move || {
-        master::replace(&at, &home.master, chosen.as_ref())?;
-        crate::keystore::unlocked::lock(&at)?;
-        Ok::<_, HomeError>(())
+        unlocked::lock(&at)?;
+        master::replace(&at, &home.master, chosen.as_ref())
     })
     .await??;
     say(context, protected, true)

@@ -85,7 +85,7 @@ fn what_is_wrong_is_named_with_its_share() {
     let which = format!("share {label}");
     assert_eq!(read(" \n\n"), Err(ShareError::None));
     let without_last = words(1).rsplit_once(' ').unwrap().0.to_owned();
-    let short = format!("{}\n{label}: {without_last}\n{}", words(0), words(2));
+    let short = format!("{}\n{label}: {without_last}\n{other}: {}", words(0), words(2));
     assert_eq!(read(&short), Err(ShareError::Count { which: which.clone(), found: 29 }));
     let short = format!("{}\n\n{without_last}\n\n{}", words(0), words(2));
     assert_eq!(read(&short), Err(ShareError::Count { which: "share 2".to_owned(), found: 29 }));
@@ -106,7 +106,9 @@ fn what_is_wrong_is_named_with_its_share() {
 fn golden_words_of_a_share() {
     let share = Share { set: [0xa1, 0xb2, 0xc3], needed: 3, index: 4, value: Zeroizing::new([7; 32]) };
     assert_eq!((share.label().as_str(), format!("{share:?}").as_str()), ("a1b2c3-4", "Share(a1b2c3-4, needs 3)"));
-    assert_eq!(*share.words(), "GOLDEN");
+    let words = "accuse assault radio alcohol document logic bright thought alpha deal scrub asthma idea logic bright thought \
+                 alpha deal scrub asthma idea logic bright thought alpha deal scrub asthma resource define";
+    assert_eq!(*share.words(), words);
     assert_eq!(read(&share.words()), Ok(vec![share]));
 }
 
