@@ -4,7 +4,7 @@
 //!
 //! - who can read: [`keys`], [`phrase`], [`keystore`];
 //! - what things are called: [`names`];
-//! - the way to the cluster, and the tree in it: [`session`], [`folder`];
+//! - the way to the cluster, and the tree in it: [`session`], [`folder`]; as it was: [`past`];
 //! - the data's way: [`cut`], [`seal`], [`pack`], [`manifest`], [`meta`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
 //! - [`sync`], which makes one folder like another;
@@ -23,6 +23,7 @@ pub mod manifest;
 pub mod meta;
 pub mod names;
 pub mod pack;
+pub mod past;
 pub mod phrase;
 pub mod seal;
 pub mod session;

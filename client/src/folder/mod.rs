@@ -29,7 +29,7 @@ pub use change::{make, make_folders, remove, rename};
 pub use copy::copy;
 pub use entry::{Entry, FileVersion, What};
 pub use list::Listing;
-pub use resolve::{Resolved, resolve, resolve_to_read};
+pub use resolve::{Resolved, resolve, resolve_at, resolve_to_read};
 
 use destination::Nowhere;
 

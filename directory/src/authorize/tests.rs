@@ -55,8 +55,8 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::GetMap(GetMap { have: 0 }), everybody),
         (R::Renew(Renew { request: Der::default() }), [false, true, true, false]),
         (R::GetStatus(GetStatus {}), [false, false, true, true]),
-        (R::LookUp(LookUp { start: NODE, path: BoundedVec::empty(), manifest: false }), client),
-        (R::List(List { folder: NODE, after: None }), client),
+        (R::LookUp(LookUp { start: NODE, path: BoundedVec::empty(), manifest: false, at: None }), client),
+        (R::List(List { folder: NODE, after: None, at: None }), client),
         (R::MakeFolders(MakeFolders { request: REQUEST, folders: BoundedVec::empty() }), client),
         (R::Rename(rename), client),
         (R::Remove(Remove { request: REQUEST, folder: NODE, token: TOKEN, node: NODE, recursive: true }), client),
@@ -76,6 +76,8 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::RemovePeer(RemovePeer { request: REQUEST, peer: PeerId([0; 16]), lost: true }), admin),
         (R::Reconcile(Reconcile { dry_run: false }), admin),
         (R::CheckStore(CheckStore { repair: true, deep: true }), admin),
+        (R::FindMoment(FindMoment { when: When::Now }), client),
+        (R::ReadHistory(ReadHistory { folder: NODE, token: TOKEN, before: None }), client),
     ]
 }
 

@@ -3,7 +3,7 @@
 //!
 //! All keys of a client's operations are made from the account of its certificate, and never from the request.
 //!
-//! - the tree: [`folder`], [`entry`], [`look`];
+//! - the tree: [`folder`], [`entry`], [`look`]; as it was: [`past`], [`history`];
 //! - uploads: [`upload`], [`chunk`], [`page`], [`publish`];
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
@@ -15,9 +15,11 @@ pub mod entry;
 pub mod expire;
 pub mod folder;
 pub mod govern;
+pub mod history;
 pub mod look;
 pub mod note;
 pub mod page;
+pub mod past;
 pub mod place;
 pub mod publish;
 pub mod recode;

@@ -49,6 +49,9 @@ impl Operation for Publish {
                 result => result?,
             });
         }
+        if results.iter().any(|result| matches!(result, FilePublished::Visible(_))) {
+            tree::note_change(txn, account, context.now)?;
+        }
         if self.done && results.iter().all(|result| matches!(result, FilePublished::Visible(_))) {
             pending.ending = true;
             txn.put(&key::pending(account, self.upload), &pending)?;

@@ -3,6 +3,8 @@
 //! The only place that makes keys. Those of an account begin with its id behind the table's byte, so that no range of one account
 //! can reach into another's. Prefixes are never used again for something else.
 
+mod then;
+
 use std::marker::PhantomData;
 
 use common::address::ShardAddress;
@@ -13,6 +15,11 @@ use super::record::RecordError;
 use super::{
     Account, Chunk, Cluster, Device, Done, Entry, Fence, Generation, Held, Hold, Mark, Node, Page, Peer, Pending,
     Recode, Start, Ticket, Version,
+};
+
+pub use then::{
+    all_changes, change, changes, changes_until, entry_past, entry_pasts, node_past, since_of_past, time_of_change,
+    token_of_past,
 };
 
 /// A key, and what is stored under it.
@@ -103,6 +110,7 @@ mod table {
     pub(super) const REPAIR: u8 = 0x2c;
     pub(super) const COLLECT: u8 = 0x2d;
     pub(super) const RECODE: u8 = 0x2e;
+    pub(super) const CHANGE: u8 = 0x30;
 }
 
 #[must_use]

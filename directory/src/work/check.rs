@@ -295,6 +295,11 @@ impl Checking<'_> {
             Ok(())
         })
         .await?;
+        self.over(&key::all_changes(), |key, value, _| {
+            key::time_of_change(key)?;
+            record::decode::<Mark>(value).map(|_| ())
+        })
+        .await?;
         self.over(&key::chunks(), |key, value, found| {
             let (account, chunk) = key::ids_of_chunk(key)?;
             found.push(Ask::Chunk { account, chunk, record: Box::new(record::decode(value)?) });
