@@ -164,7 +164,7 @@ fn each_role_may_ask_only_what_is_its_own() {
         assert_eq!(device.refused(&places.peer.0, &places.peer.1, &drop).await, Refusal::WrongRole);
 
         let condemn = CondemnShards { generation: 99, shards: BoundedVec::empty() };
-        let list = ListShards { part: 0, after: None, at: None };
+        let list = ListShards { part: 0, after: None };
         let request = RequestId::random();
         let (drain, remove) = (
             DrainPeer { request, peer: PeerId([1; 16]), drain: true },

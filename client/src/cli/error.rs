@@ -27,6 +27,11 @@ pub enum CommandError {
     FolderToStdout,
     #[error("this account has a master key already, which this device does not have")]
     NeedsPhrase,
+    #[error("this cannot be a snapshot's name")]
+    SnapshotName {
+        #[source]
+        source: crate::names::NameError,
+    },
     #[error("this is a ticket for a {role}, not for a client")]
     OtherRole { role: common::identity::Role },
 }

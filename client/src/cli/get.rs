@@ -21,7 +21,7 @@ use crate::folder::{Entry, FolderError, What};
 use crate::local::LocalError;
 use crate::local::place::place_link;
 use crate::local::walk::{ItemKind, Links, look};
-use crate::local::write::{Download, Durability};
+use crate::local::write::{Durability, Planned};
 use crate::names::RemotePath;
 use crate::past::spot::{moment, spot};
 use crate::past::{Moment, PastError};
@@ -184,7 +184,8 @@ async fn one_file(work: &Work, entry: &Entry, target: PathBuf, shown: String) ->
         work.settle(&shown, spawn_blocking(move || place_link(&link, &target, modified)).await?, entry);
         return Ok(());
     }
-    let opened = spawn_blocking(move || match Download::create(&target, Links::Follow, None) {
+    let planned = Planned::new(target.clone(), Links::Follow, None, file);
+    let opened = spawn_blocking(move || match planned.begin() {
         Ok(download) => Ok(Target::File(download)),
         Err(LocalError::Special { .. }) => OpenOptions::new()
             .write(true)

@@ -112,7 +112,7 @@ fn place_part(
             }
             What::File(file) => match file.link() {
                 Some(link) => place_link(link, &local, file.meta.mtime).map(|()| Err(None)),
-                None => Ok(Err(Some(Planned { destination: local, links: Links::Keep, within: within.cloned() }))),
+                None => Ok(Err(Some(Planned::new(local, Links::Keep, within.cloned(), file)))),
             },
         };
         match placed {

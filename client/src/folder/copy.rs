@@ -211,6 +211,28 @@ impl Copied {
     }
 }
 
+/// A file that gets another mode and time.
+#[derive(Debug)]
+pub struct Touched {
+    /// As it is to be.
+    pub entry: Entry,
+    pub path: RemotePath,
+}
+
+/// A copy of each file onto itself, with the metadata that the entry says now.
+pub(super) async fn touch(
+    session: &Session,
+    files: Vec<Touched>,
+    copied: &mut Copied,
+    cancel: &Cancel,
+) -> Result<(), FolderError> {
+    let job = |Touched { entry, path }: Touched| {
+        let expect = entry.expect().unwrap_or(Expect::Nothing);
+        Job { folder: entry.folder, name: entry.name.clone(), expect, path, source: entry }
+    };
+    batch::copy(session, files.into_iter().map(job).collect(), copied, cancel).await
+}
+
 /// Opens an upload that stores nothing on peers.
 async fn begin(session: &Session, version: VersionId, redundancy: Redundancy) -> Result<(), FolderError> {
     session.call_directory(&Begin { request: RequestId::random(), version, redundancy, bytes: 0 }).await?;

@@ -3,9 +3,9 @@
 //! | who | requests |
 //! |---|---|
 //! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), each inside its own account |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
-//! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`] |
+//! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`], [`ListAccounts`], [`SetQuota`] |
 //!
 //! An upload: `Begin`, then `Ask` and `Register` while chunks go to peers, `PutPages` for long manifests, last `Publish`,
 //! which alone makes anything visible. What is asked of or registered with a pending version is held by it.
@@ -34,6 +34,13 @@ pub use crate::proto::past::{Ended, FindMoment, History, HowEnded, Moment, Momen
 pub use crate::proto::govern::{
     CheckStore, ClusterStatus, DrainPeer, GetStatus, PeerStatus, Reconcile, Reconciled, RemovePeer, StoreChecked,
     Upkeep,
+};
+pub use crate::proto::prune::{PlanPrune, Prune, PruneCounts, PruneCursor, PrunePlan, Pruned, Retention};
+pub use crate::proto::quota::{
+    AccountLine, AccountUsage, Accounts, GetUsage, ListAccounts, MeasureSpace, Quota, SetQuota, Space, SpaceMeasured,
+};
+pub use crate::proto::snapshot::{
+    CreateSnapshot, GetSnapshot, ListSnapshots, RemoveSnapshot, SnapshotFound, SnapshotMade, SnapshotView, Snapshots,
 };
 
 /// The first thing that is said on a connection.
@@ -473,5 +480,15 @@ requests! {
         55 CheckStore -> StoreChecked;
         60 FindMoment -> MomentFound;
         61 ReadHistory -> History;
+        65 CreateSnapshot -> SnapshotMade;
+        66 ListSnapshots -> Snapshots;
+        67 GetSnapshot -> SnapshotFound;
+        68 RemoveSnapshot -> Done;
+        69 PlanPrune -> PrunePlan;
+        70 Prune -> Pruned;
+        71 MeasureSpace -> SpaceMeasured;
+        72 GetUsage -> AccountUsage;
+        73 ListAccounts -> Accounts;
+        74 SetQuota -> Done;
     }
 }

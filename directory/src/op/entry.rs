@@ -42,9 +42,13 @@ impl Operation for Rename {
         make_room(self, txn, account, entry.kind, replaced.as_ref()).await?;
         tree::take_entry(txn, account, from, &there)?;
         tree::put_entry(txn, account, to, &entry, replaced.as_ref())?;
-        if entry.kind == NodeKind::Folder && from.0 != to.0 {
+        if from.0 != to.0 {
             let node = tree::node_of(txn, account, &entry).await?;
-            tree::put_node(txn, account, self.node, Node::Folder { parent: Some(to.0) }, Some(&node))?;
+            let moved = match node.record {
+                Node::Folder { .. } => Node::Folder { parent: Some(to.0) },
+                Node::File { version, .. } => Node::File { version, parent: to.0 },
+            };
+            tree::put_node(txn, account, self.node, moved, Some(&node))?;
         }
         Ok(Done {})
     }

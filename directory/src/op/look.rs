@@ -108,7 +108,7 @@ async fn view(
 
 /// The version that a file's node leads to.
 pub(super) async fn version_of(txn: &mut Txn, account: AccountId, node: Node) -> Result<Option<VersionView>, Stop> {
-    let Node::File { version } = node else { return Ok(None) };
+    let Node::File { version, .. } = node else { return Ok(None) };
     let Some(found) = txn.peek(&key::version(account, version)).await? else { return Ok(None) };
     let schema::Version { meta, pages, sealed_bytes, redundancy, committed, .. } = found.record;
     Ok(Some(VersionView { version, meta, pages, sealed_bytes, redundancy, committed }))
@@ -184,7 +184,7 @@ async fn fetch_files(
         nodes.push(if is_file { node_at(txn, account, entry.record.node, at).await? } else { None });
     }
     let versions = nodes.iter().flatten().filter_map(|found| match found.record {
-        Node::File { version } => Some(key::version(account, version)),
+        Node::File { version, .. } => Some(key::version(account, version)),
         Node::Folder { .. } => None,
     });
     let versions: Vec<_> = versions.collect();

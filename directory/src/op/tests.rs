@@ -6,6 +6,9 @@ mod members;
 mod names;
 mod past;
 mod places;
+mod prune;
+mod quotas;
+mod snapshots;
 mod tree;
 mod uploads;
 

@@ -111,6 +111,10 @@ mod table {
     pub(super) const COLLECT: u8 = 0x2d;
     pub(super) const RECODE: u8 = 0x2e;
     pub(super) const CHANGE: u8 = 0x30;
+    pub(super) const SNAPSHOT: u8 = 0x32;
+    pub(super) const GOING: u8 = 0x33;
+    pub(super) const USAGE: u8 = 0x34;
+    pub(super) const QUOTA: u8 = 0x35;
 }
 
 #[must_use]
@@ -531,6 +535,9 @@ pub fn ids_of_done_at(key: &[u8]) -> Result<(Timestamp, [u8; 16], RequestId), Re
     let request = RequestId::from_slice(request).ok_or_else(refuse)?;
     Ok((Timestamp(u64::from_be_bytes(*at)), *caller, request))
 }
+
+mod past;
+pub use past::*;
 
 #[cfg(test)]
 mod tests;
