@@ -171,6 +171,10 @@ async fn ended(
         HowEnded::Replaced
     } else if past::node(txn, account, node, until).await?.is_some() {
         HowEnded::Moved
+    } else if past::lives_later(txn, account, node, until).await? {
+        // What followed was pruned. A node that was removed never comes back, so it was not that.
+        let later = past::next_entry(txn, account, place, until).await?;
+        if later.is_some_and(|later| later.node == node) { HowEnded::Replaced } else { HowEnded::Moved }
     } else {
         HowEnded::Removed
     };
