@@ -27,12 +27,14 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::node::{Node, Program};
+use super::stone::Stone;
+use crate::harness::dice::Dice;
 
 const DIRECTORY_PORT: u16 = 20_000;
-const ROUND: Duration = Duration::from_millis(30);
-const AUDIT: Duration = Duration::from_millis(100);
+const ROUND: Duration = Duration::from_millis(50);
+const AUDIT: Duration = Duration::from_millis(300);
 /// How long an operator's question may take.
-const ASK: Duration = Duration::from_secs(30);
+const ASK: Duration = Duration::from_secs(120);
 
 /// Clusters made by this process so far: each has another address.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -45,6 +47,8 @@ pub struct Member {
     pub draining: bool,
     /// It will not come back.
     pub gone: bool,
+    /// What answers in its place.
+    stone: Option<Stone>,
 }
 
 /// See the module.
@@ -57,6 +61,8 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// An operator's connection, as long as the directory runs.
     desk: Option<Desk>,
+    /// Says where a peer that ended leaves silence.
+    silent: Dice,
     _folder: TempDir,
 }
 
@@ -82,7 +88,7 @@ impl Cluster {
     ///
     /// # Errors
     /// What would not start.
-    pub async fn start(peers: usize, redundancy: Redundancy, compare_every: Duration) -> Result<Self> {
+    pub async fn start(peers: usize, redundancy: Redundancy, compare_every: Duration, silent: Dice) -> Result<Self> {
         let folder = folder()?;
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let host = format!("127.{}.{}.{}", 64 + std::process::id() % 128, number / 200 % 256, 2 + number % 200);
@@ -96,6 +102,7 @@ impl Cluster {
             compare_every,
             members: Vec::new(),
             desk: None,
+            silent,
             _folder: folder,
         };
         let listen = format!("{}:{DIRECTORY_PORT}", cluster.host);
@@ -114,7 +121,8 @@ impl Cluster {
                 capacity: None,
             };
             let joined = peer::join::join(&ticket, config).await?;
-            let member = Member { id: joined.peer, node: None, clock: manual(), draining: false, gone: false };
+            let member =
+                Member { id: joined.peer, node: None, clock: manual(), draining: false, gone: false, stone: None };
             cluster.members.push(member);
             cluster.serve_peer(number).await?;
         }
@@ -137,7 +145,7 @@ impl Cluster {
         (store.segment_bytes, store.index_cache) = (ByteSize::mib(1), ByteSize::mib(4));
         directory::Config {
             times: Times {
-                heartbeat: millis(100),
+                heartbeat: millis(200),
                 suspect_after: millis(700),
                 dead_after: millis(1_500),
                 lost_after: millis(1_700),
@@ -192,20 +200,29 @@ impl Cluster {
             clock: Clock::Manual(member.clock.clone()),
             ..peer::ServeConfig::new(data)
         };
+        member.stone = None; // it has another port from now on
         member.node = Some(Node::start(format!("peer{number}"), Program::Peer(Box::new(config))).await?);
         Ok(())
     }
 
-    /// Ends a peer, by force or not.
+    /// Ends a peer, by force or not. One of eight leaves silence, and the others a [`Stone`].
     ///
     /// # Errors
     /// What it ended with.
     pub async fn end_peer(&mut self, number: usize, kill: bool) -> Result<()> {
-        match self.members.get_mut(number).and_then(|member| member.node.take()) {
-            Some(node) if kill => node.kill().await,
-            Some(node) => node.stop().await,
-            None => Ok(()),
+        let data = self.peer_data(number);
+        let Some(member) = self.members.get_mut(number) else { return Ok(()) };
+        let Some(node) = member.node.take() else { return Ok(()) };
+        let address = node.address;
+        if kill {
+            node.kill().await?
+        } else {
+            node.stop().await?
         }
+        if self.silent.below(8) != 0 {
+            member.stone = Some(Stone::put(address, &data)?);
+        }
+        Ok(())
     }
 
     /// Takes all shards from a peer that does not run.
@@ -315,8 +332,10 @@ impl Cluster {
     /// # Errors
     /// The first thing that any node ended with.
     pub async fn end(mut self) -> Result<()> {
-        for number in 0..self.members.len() {
-            self.end_peer(number, true).await?;
+        for member in &mut self.members {
+            if let Some(node) = member.node.take() {
+                node.kill().await?;
+            }
         }
         self.end_directory(true).await
     }

@@ -16,8 +16,8 @@ use tokio::time::sleep;
 use super::history::History;
 
 /// How long anything may take that comes by itself.
-const LIMIT: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(40);
+const LIMIT: Duration = Duration::from_secs(180);
+const PAUSE: Duration = Duration::from_millis(50);
 /// Longer than an upload is kept without being used.
 const EXPIRED: u64 = 25 * 3_600_000;
 /// How long nothing moves before it is looked whether anything should have.
