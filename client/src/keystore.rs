@@ -25,7 +25,7 @@ const FORMAT: u32 = 1;
 const DEVICE: &str = "device.json";
 const AUTHORITY: &str = "ca.der";
 const CERTIFICATE: &str = "device.crt";
-const PRIVATE_KEY: &str = "device.key";
+pub(crate) const PRIVATE_KEY: &str = "device.key";
 const MASTER_KEY: &str = "master.key";
 /// In front of the 32 bytes of the master key.
 const MASTER_MAGIC: &[u8; 8] = b"SHOALMK1";
