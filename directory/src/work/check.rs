@@ -26,7 +26,7 @@ use common::proto::parts::NodeKind;
 use common::telemetry;
 use serde::Serialize;
 
-use super::compare::compare;
+use super::compare::{Look, compare};
 use crate::authorize::Itself;
 use crate::op::{Context, chunk as chunks, place::Changed};
 use crate::schema::key::{self, Range};
@@ -453,7 +453,8 @@ impl Checking<'_> {
                 self.report.absent += 1;
                 continue;
             }
-            match compare(self.service, entry.peer, !self.repair).await {
+            let look = if self.repair { Look::AtDifferences } else { Look::Only };
+            match compare(self.service, entry.peer, look).await {
                 Ok(compared) => {
                     self.report.peers += 1;
                     self.report.missing += compared.missing;
