@@ -28,3 +28,4 @@ mod secrecy;
 mod slow_peer;
 mod stop;
 mod support;
+mod told;

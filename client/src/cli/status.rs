@@ -1,5 +1,6 @@
 //! `shoal status`: peers, free space, redundancy, and what is degraded.
 
+use common::plural::many;
 use common::proto::directory::{ClusterStatus, GetStatus};
 use common::size::ByteSize;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ fn lines(status: &ClusterStatus, account: &str) -> Vec<String> {
         format!("cluster     {}", status.cluster),
         format!("account     {}", shown(account)),
         format!("redundancy  {}", status.redundancy),
-        format!("stored      {} chunks, {}", status.chunks, ByteSize(status.sealed_bytes)),
+        format!("stored      {}, {}", many(status.chunks, "chunk"), ByteSize(status.sealed_bytes)),
         format!("free        {} on all peers", ByteSize(free)),
         format!("degraded    {}", degraded(status)),
     ];
@@ -76,9 +77,10 @@ fn ago(status: &ClusterStatus, seen: common::time::Timestamp) -> String {
 fn degraded(status: &ClusterStatus) -> String {
     match (status.degraded, status.unreadable) {
         (0, 0) => "nothing".to_owned(),
-        (degraded, 0) => format!("{degraded} chunks lack shards; all can be read"),
+        (degraded, 0) => format!("{} without all shards; all can be read", many(degraded, "chunk")),
         (degraded, unreadable) => {
-            format!("{degraded} chunks lack shards; {unreadable} of them cannot be read until a peer returns")
+            let degraded = many(degraded, "chunk");
+            format!("{degraded} without all shards; {unreadable} not to be read until a peer returns")
         }
     }
 }
@@ -178,7 +180,7 @@ mod tests {
             text.contains("attic\\x1b[31m  suspect  home  3.0 MiB  99.0 GiB      12  12 s ago   10.0.0.7:7401"),
             "{text}"
         );
-        assert!(text.contains("2 chunks lack shards; 1 of them cannot be read"), "{text}");
+        assert!(text.contains("2 chunks without all shards; 1 not to be read"), "{text}");
         assert!(lines(&sample(0, 0), "ann").join("\n").contains("degraded    nothing"));
     }
 
