@@ -24,6 +24,9 @@ struct Args {
     /// How many run at the same time; they wait more than they work.
     #[arg(long, default_value_t = 8)]
     at_once: usize,
+    /// Makes heartbeats, and all that is counted in them, slower by this factor: for a machine that is busy with other things.
+    #[arg(long, default_value_t = 1)]
+    pace: u32,
     /// Begins no further history after so long a time.
     #[arg(long, value_parser = humantime::parse_duration)]
     time: Option<Duration>,
@@ -38,6 +41,7 @@ struct Args {
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     telemetry::start(LogFormat::Text, "off")?;
+    model::cluster::set_pace(args.pace);
     if let Some(seed) = args.history_seed {
         let outcome = model::run(seed, args.steps.unwrap_or_else(|| model::steps_of(seed)));
         writeln!(stdout(), "{outcome}")?;

@@ -1,5 +1,6 @@
 //! Cluster: a directory and peers in this process, in a folder of their own, at an address of loopback of their own. Times are short: a peer
-//! is suspect after 0.7 s, dead after 1.5 s, and lost 0.2 s later.
+//! is suspect after 0.7 s, dead after 1.5 s, and lost 0.2 s later; longer by [`set_pace`] on a machine that is busy with other things, where a
+//! peer would be taken for dead that only waits for its turn.
 //!
 //! Clocks are moved by hand, the directory's and each peer's; certificates alone go by the real one, since under a clock that is years off
 //! no connection is made at all.
@@ -35,6 +36,14 @@ const ROUND: Duration = Duration::from_millis(50);
 const AUDIT: Duration = Duration::from_millis(300);
 /// How long an operator's question may take.
 const ASK: Duration = Duration::from_secs(120);
+
+/// By how much times are longer than usual.
+static PACE: AtomicU32 = AtomicU32::new(1);
+
+/// Makes the times of all clusters from now on longer by this factor.
+pub fn set_pace(factor: u32) {
+    PACE.store(factor.max(1), Ordering::Relaxed);
+}
 
 /// Clusters made by this process so far: each has another address.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -139,7 +148,7 @@ impl Cluster {
 
     /// How the directory is run.
     fn config(&self) -> directory::Config {
-        let millis = Duration::from_millis;
+        let millis = |millis| Duration::from_millis(millis) * PACE.load(Ordering::Relaxed);
         let usual = directory::Config::new(self.directory_data());
         let mut store = usual.store.clone();
         (store.segment_bytes, store.index_cache) = (ByteSize::mib(1), ByteSize::mib(4));
