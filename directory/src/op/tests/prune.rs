@@ -164,11 +164,6 @@ impl Model {
 
     /// A file with one chunk of its own.
     async fn put(&mut self, folder: NodeId, name: u8) {
-        let (upload, content) = (VersionId::random(), VersionId::random());
-        let id = ChunkId(std::array::from_fn(|at| content.0[at % 16]));
-        self.world.begin(self.who, upload).await;
-        let shards = (0..3).map(|index| shard(index, index + 1, 1)).collect();
-        self.world.register(self.who, upload, new_chunk(id, "1/3", 1, shards)).await.unwrap();
         let there = self.world.look(self.who, folder, &[name]).await;
         let (at, expect) = match there.first() {
             None => {
@@ -180,6 +175,11 @@ impl Model {
                 None => return,
             },
         };
+        let (upload, content) = (VersionId::random(), VersionId::random());
+        let id = ChunkId(std::array::from_fn(|at| content.0[at % 16]));
+        self.world.begin(self.who, upload).await;
+        let shards = (0..3).map(|index| shard(index, index + 1, 1)).collect();
+        self.world.register(self.who, upload, new_chunk(id, "1/3", 1, shards)).await.unwrap();
         let inline = InlinePage { chunks: vec![id].try_into().unwrap(), sealed: vec![5; 9].try_into().unwrap() };
         let file = NewFile {
             pages: 1,
