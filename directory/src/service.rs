@@ -3,6 +3,7 @@
 //! Requests are answered on the threads of the network: a read seldom waits for the disk, and there are more threads than cores.
 
 mod dispatch;
+mod history;
 
 use std::sync::atomic::Ordering as AtomicOrdering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,8 +38,8 @@ use crate::op::{Context, page};
 use crate::schema::key;
 use crate::status::{Counter, each};
 use crate::transact::{self, Operation, Txn};
-use crate::work::plan::View;
 use crate::work::Work;
+use crate::work::plan::View;
 
 /// Everything that requests work on.
 pub struct Service {

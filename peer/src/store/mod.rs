@@ -21,6 +21,7 @@
 
 mod buffer;
 mod busy;
+mod company;
 mod disk;
 mod doomed;
 mod error;
@@ -56,6 +57,7 @@ use tokio::sync::Semaphore;
 
 use buffer::Pool;
 use busy::Busy;
+use company::Company;
 use disk::{Disk, RealDisk};
 use doomed::Doomed;
 use files::Files;
@@ -125,6 +127,7 @@ struct Inner {
     appender: Appender,
     files: Files,
     incoming: Arc<Pool>,
+    company: Arc<Company>,
     outgoing: Arc<Pool>,
     writers: Arc<Semaphore>,
     busy: Busy,
@@ -168,6 +171,7 @@ impl Store {
             index: Mutex::new(index),
             appender,
             incoming: Pool::new(buffers),
+            company: Arc::default(),
             outgoing: Pool::new(buffers),
             writers: Arc::new(Semaphore::new(options.writers.clamp(1, 256))),
             busy: Busy::default(),
