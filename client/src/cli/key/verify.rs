@@ -146,8 +146,7 @@ mod tests {
         let words: Vec<&str> = words.split(' ').collect();
         let (second, last) = (words[1], words[23]);
         assert!(is_right(&master, &[2, 24], &format!(" {}\n{last}", second.to_uppercase())));
-        for wrong in
-            [format!("{second}"), format!("{second} {second}"), format!("{second} {last} {last}"), String::new()]
+        for wrong in [second.to_owned(), format!("{second} {second}"), format!("{second} {last} {last}"), String::new()]
         {
             assert!(!is_right(&master, &[2, 24], &wrong), "{wrong}");
         }
