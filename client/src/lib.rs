@@ -6,6 +6,7 @@
 //! - what things are called: [`names`];
 //! - the way to the cluster, and the tree in it: [`session`], [`folder`];
 //! - the data's way: [`cut`], [`seal`], [`pack`], [`manifest`], [`meta`];
+//! - what is handed on: [`share`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
 //! - the command line on top: [`cli`], stopped by [`cancel`]; and [`bench`], which measures all of it.
 
@@ -25,5 +26,6 @@ pub mod pack;
 pub mod phrase;
 pub mod seal;
 pub mod session;
+pub mod share;
 pub mod transfer;
 pub mod up;

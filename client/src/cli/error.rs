@@ -19,6 +19,8 @@ pub enum CommandError {
     NoName { path: String },
     #[error("standard input can be stored once, and not twice")]
     StdinTwice,
+    #[error("a link is fetched by itself, and not with other sources")]
+    LinkAmongOthers,
     #[error("a folder cannot be written to standard output")]
     FolderToStdout,
     #[error("this account has a master key already, which this device does not have")]

@@ -2,6 +2,8 @@
 //!
 //! The chain of causes is searched from the outside in; the first error that is known here decides.
 
+mod share;
+
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -102,6 +104,9 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return judge_io(error);
+    }
+    if let Some(verdict) = share::judge(error) {
+        return Some(verdict);
     }
     if error.is::<Interrupted>() {
         return Some(Verdict::new(Exit::Interrupted));
@@ -205,6 +210,8 @@ fn judge_session(error: &SessionError) -> Option<Verdict> {
         }
         SessionError::Map(_) => Verdict::new(Exit::Integrity),
         SessionError::UnknownPeer { .. } => Verdict::new(Exit::Unreachable),
+        SessionError::NoKey { .. } => Verdict::new(Exit::Integrity),
+        SessionError::Misused { .. } => Verdict::new(Exit::Failure),
         SessionError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
         SessionError::Key(_) | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
     })
@@ -237,6 +244,7 @@ fn judge_refusal(refusal: &Refusal) -> Verdict {
         Refusal::Ticket(_) => {
             Verdict::hint(Exit::Authentication, "ask for a new one: shoal-directory ticket --role client --data DIR")
         }
+        Refusal::Share(fault) => share::judge_fault(*fault),
         Refusal::Exists(_) | Refusal::Conflict => Verdict::new(Exit::Conflict),
         Refusal::OldGeneration { .. } => Verdict::new(Exit::Integrity),
         Refusal::Busy => Verdict::new(Exit::Unreachable),
@@ -255,7 +263,7 @@ fn judge_enroll(error: &EnrollError) -> Verdict {
             Exit::Unreachable,
             "see that shoal-directory serve runs there; if it has another address now, name it with --directory HOST:PORT",
         ),
-        EnrollError::Refused(source) => judge_call(source),
+        EnrollError::Refused(source) | EnrollError::NoGuest(source) => judge_call(source),
         EnrollError::Misbehaved { .. } => Verdict::new(Exit::Authentication),
         EnrollError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
         EnrollError::Key(_) | EnrollError::Trust(_) | EnrollError::Bind(_) => Verdict::new(Exit::Failure),
@@ -281,9 +289,10 @@ fn judge_command(error: &CommandError) -> Verdict {
         CommandError::OtherRole { .. } => {
             Verdict::hint(Exit::Authentication, "ask for one with: shoal-directory ticket --role client --data DIR")
         }
-        CommandError::SameName { .. } | CommandError::StdinTwice | CommandError::FolderToStdout => {
-            Verdict::new(Exit::Usage)
-        }
+        CommandError::SameName { .. }
+        | CommandError::StdinTwice
+        | CommandError::LinkAmongOthers
+        | CommandError::FolderToStdout => Verdict::new(Exit::Usage),
         CommandError::NoName { .. } => Verdict::hint(Exit::Usage, "write the destination with its new name"),
     }
 }

@@ -13,7 +13,7 @@ use super::context::Context;
 use super::error::CommandError;
 use super::get_tree::{self, Tree};
 use super::report::{Direction, Reporter};
-use super::{Outcome, stdout};
+use super::{Outcome, link, stdout};
 use crate::cancel::Interrupted;
 use crate::down;
 use crate::folder::destination::{Brings, Goes, Stands, decide};
@@ -24,6 +24,7 @@ use crate::local::walk::{ItemKind, Links, look};
 use crate::local::write::{Download, Durability};
 use crate::names::RemotePath;
 use crate::session::Session;
+use crate::share::link::is_link;
 use crate::transfer::{GetJob, GetOptions, Progress, Target};
 
 /// Jobs that wait: each holds an open file.
@@ -33,8 +34,19 @@ const JOBS_WAITING: usize = 32;
 type Source = (RemotePath, Option<Entry>);
 
 pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
-    let paths = args.sources.iter().map(|path| RemotePath::from_os(path)).collect::<Result<Vec<_>, _>>()?;
-    let session = context.session().await?;
+    let opened = match args.sources.as_slice() {
+        [only] => link::open(context, only).await?,
+        several if several.iter().any(|source| is_link(source)) => return Err(CommandError::LinkAmongOthers.into()),
+        _ => None,
+    };
+    let paths = match &opened {
+        Some(_) => Vec::new(),
+        None => args.sources.iter().map(|path| RemotePath::from_os(path)).collect::<Result<Vec<_>, _>>()?,
+    };
+    let session = match &opened {
+        Some(opened) => opened.session.clone(),
+        None => context.session().await?,
+    };
     let cancel = context.cancel.clone();
     let to_stdout = args.dest == "-";
     let mut reporter = context.reporter(Direction::Down);
@@ -43,7 +55,11 @@ pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
     }
     let reporter = Arc::new(reporter);
     let finding = find(&session, paths, args.recursive, &reporter);
-    let sources = cancel.guard(finding).await.ok_or(Interrupted)??;
+    let sources = match opened {
+        // A folder that somebody has shared is meant with all that is in it.
+        Some(opened) => vec![(opened.path, Some(opened.entry))],
+        None => cancel.guard(finding).await.ok_or(Interrupted)??,
+    };
     if sources.is_empty() {
         return Ok(reporter.finish("end"));
     }
@@ -189,7 +205,7 @@ impl Work {
     pub(super) async fn send(&self, entry: &Entry, target: Target, shown: String) {
         let Some(file) = entry.file() else { return };
         self.reporter.announce(file.meta.size);
-        self.jobs.send(GetJob::of(entry.node, file, target, shown)).await.ok();
+        self.jobs.send(GetJob::of(entry.node, file, target, shown).within(entry)).await.ok();
     }
 
     /// Tells what became of a link, which is done at once.

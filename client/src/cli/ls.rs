@@ -4,7 +4,7 @@ use super::args::Ls;
 use super::context::Context;
 use super::entry::{self, Row};
 use super::exit::Exit;
-use super::{Outcome, output};
+use super::{Outcome, link, output};
 use crate::folder::{self, Entry, Listing};
 use crate::names::RemotePath;
 use crate::session::Session;
@@ -13,14 +13,20 @@ use crate::session::Session;
 const ALIGNED_ROWS: usize = 256;
 
 pub(super) async fn run(context: &mut Context, args: Ls) -> Outcome {
-    let path = RemotePath::from_os(&args.path)?;
-    let session = context.session().await?;
-    let resolved = folder::resolve(&session, &path).await?;
-    let start = match resolved.target(&path)? {
+    let (session, path, entry) = match link::open(context, &args.path).await? {
+        Some(opened) => (opened.session, opened.path, Some(opened.entry)),
+        None => {
+            let path = RemotePath::from_os(&args.path)?;
+            let session = context.session().await?;
+            let resolved = folder::resolve(&session, &path).await?;
+            let entry = resolved.target(&path)?.cloned();
+            (session, path, entry)
+        }
+    };
+    let start = match entry {
         None => (session.root(), path),
         Some(entry) if entry.is_folder() => (entry.node, path),
         Some(entry) => {
-            let entry = entry.clone();
             show(context, &[(path, entry)], args.long)?;
             return Ok(Exit::Ok);
         }

@@ -22,6 +22,7 @@ mod entry;
 mod get;
 mod get_tree;
 mod join;
+mod link;
 mod ls;
 mod mkdir;
 mod mv;
@@ -29,6 +30,7 @@ mod put;
 mod put_tree;
 mod redundancy;
 mod rm;
+mod share;
 mod stat;
 mod status;
 mod stdout;
@@ -37,7 +39,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use common::telemetry;
 use tokio::runtime::{Builder, Runtime};
 
@@ -55,7 +56,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             error.print().ok(); // help or usage; when nobody reads it there is nobody to tell
@@ -105,6 +106,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Mkdir(args) => stoppable(&cancel, mkdir::run(&mut context, args)).await,
         Command::Mv(args) => stoppable(&cancel, mv::run(&mut context, args)).await,
         Command::Rm(args) => stoppable(&cancel, rm::run(&mut context, args)).await,
+        Command::Share(args) => stoppable(&cancel, share::run(&mut context, args)).await,
         Command::Redundancy(args) => stoppable(&cancel, redundancy::run(&mut context, args)).await,
         Command::Status(args) => stoppable(&cancel, status::run(&mut context, args)).await,
     };

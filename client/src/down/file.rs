@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::id::VersionId;
+use common::id::{NameToken, NodeId, VersionId};
 use common::proto::directory::Manifests;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -25,12 +25,13 @@ struct What {
     version: VersionId,
     meta: VersionMeta,
     manifest: Option<Arc<Manifests>>,
+    at: Option<(NodeId, NameToken)>,
 }
 
 /// Fetches one file.
 pub(super) async fn get(down: &Arc<Down>, job: GetJob) -> Result<GetDone, DownError> {
-    let GetJob { version, meta, manifest, target, shown, .. } = job;
-    let what = What { version, meta, manifest };
+    let GetJob { version, meta, manifest, target, shown, at, .. } = job;
+    let what = What { version, meta, manifest, at };
     match target {
         Target::File(download) => to_file(down, &what, download).await?,
         Target::Planned(planned) => {
@@ -107,9 +108,9 @@ type Ordered = Result<(Fetched, OwnedSemaphorePermit), DownError>;
 /// The runs of a version in order, fetched ahead.
 fn ordered(down: &Arc<Down>, what: &What) -> mpsc::Receiver<Ordered> {
     let (queue, runs) = mpsc::channel(RUNS_IN_FLIGHT);
-    let (down, What { version, meta, manifest }) = (Arc::clone(down), what.clone());
+    let (down, What { version, meta, manifest, at }) = (Arc::clone(down), what.clone());
     tokio::spawn(async move {
-        let mut walk = Walk::new(&down, version, &meta).with(manifest);
+        let mut walk = Walk::new(&down, version, &meta).with(manifest).within(at);
         loop {
             let next = tokio::select! {
                 next = start_next(&down, &mut walk) => next,

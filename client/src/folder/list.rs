@@ -1,7 +1,6 @@
 //! List: a folder's entries, page by page, in the order of their tokens.
 
 use common::id::{NameToken, NodeId};
-use common::proto::directory::List;
 
 use super::{Entry, FolderError};
 use crate::session::Session;
@@ -28,11 +27,12 @@ impl<'a> Listing<'a> {
         if self.done {
             return Ok(None);
         }
-        let listing = self.session.call_directory(&List { folder: self.folder, after: self.after }).await?;
+        let listing = self.session.list(self.folder, self.after).await?;
         if listing.more && listing.entries.is_empty() {
             return Err(FolderError::Misbehaved { what: "an empty page of a listing that goes on" });
         }
         self.done = !listing.more;
+        let key = self.session.node_key(self.folder)?;
         let mut page = Vec::with_capacity(listing.entries.len());
         for view in listing.entries {
             if view.folder != self.folder {
@@ -42,7 +42,7 @@ impl<'a> Listing<'a> {
                 return Err(FolderError::Misbehaved { what: "a listing out of order" });
             }
             self.after = Some(view.token);
-            page.push(Entry::open(self.session, view)?);
+            page.push(Entry::open_in(self.session, &key, view)?);
         }
         Ok(Some(page))
     }

@@ -8,7 +8,7 @@ use common::limits::FRAME_HEADER_BYTES;
 use common::map::{ClusterMap, SignedMap};
 use common::pass::Pass;
 use common::proto::directory::*;
-use common::proto::enroll::{Enroll, EnrollRequest};
+use common::proto::enroll::{Enroll, EnrollGuest, EnrollRequest};
 use common::proto::frame::decode_response;
 use common::proto::peer::*;
 use common::proto::{FrameHead, Refusal, Request};
@@ -57,5 +57,6 @@ fuzz_target!(|bytes: &[u8]| {
         12 Ask 13 Register 14 PutPages 15 Publish 16 Abandon 17 Heartbeat 18 NewTicket 19 Revoke 20 Enroll 21 PutShard
         22 GetShard 23 DropShards 24 PutChain 25 FetchShard 26 CondemnShards 27 MakeShard 28 Digest 29 ListShards
         30 SetRedundancy 31 DrainPeer 32 RemovePeer 33 Reconcile 34 CheckStore
+        80 NewShare 81 ListShares 82 RevokeShare 83 ShowVersion 84 OpenShare 85 ListShared 86 ReadShared 87 ReadShard 88 EnrollGuest
     }
 });

@@ -2,8 +2,10 @@
 //!
 //! | who | requests |
 //! |---|---|
-//! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), each inside its own account |
+//! | everybody enrolled, and guests | [`Hello`], [`GetMap`] |
+//! | everybody enrolled | [`Renew`], [`GetStatus`] |
+//! | client, guest | what is shared: [`OpenShare`], [`ListShared`], [`ReadShared`]; see [`share`](super::share) |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), its shares ([`NewShare`], [`ListShares`], [`RevokeShare`], [`ShowVersion`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
 //! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`] |
 //!
@@ -32,6 +34,11 @@ use crate::time::Timestamp;
 pub use crate::proto::govern::{
     CheckStore, ClusterStatus, DrainPeer, GetStatus, PeerStatus, Reconcile, Reconciled, RemovePeer, StoreChecked,
     Upkeep,
+};
+
+pub use crate::proto::share::{
+    ListShared, ListShares, NewShare, OpenShare, ReadShared, RevokeShare, ShareMade, ShareOpened, ShareTarget,
+    ShareView, SharedManifests, SharedWant, Shares, ShowVersion,
 };
 
 /// The first thing that is said on a connection.
@@ -464,5 +471,12 @@ requests! {
         53 RemovePeer -> Done;
         54 Reconcile -> Reconciled;
         55 CheckStore -> StoreChecked;
+        80 NewShare -> ShareMade;
+        81 ListShares -> Shares;
+        82 RevokeShare -> Done;
+        83 ShowVersion -> crate::proto::parts::VersionView;
+        84 OpenShare -> ShareOpened;
+        85 ListShared -> Listing;
+        86 ReadShared -> SharedManifests;
     }
 }

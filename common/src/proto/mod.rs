@@ -20,6 +20,7 @@ pub mod govern;
 pub mod parts;
 pub mod peer;
 pub mod refusal;
+pub mod share;
 
 pub use frame::{FrameError, FrameHead, Request};
 pub use refusal::Refusal;

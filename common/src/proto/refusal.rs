@@ -104,6 +104,9 @@ pub enum Refusal {
     /// 27: too few of a chunk's shards could be read
     #[error("{have} shards could be read and {need} are needed")]
     TooFewShards { have: u8, need: u8 },
+    /// 28
+    #[error("{0}")]
+    Share(ShareFault),
 }
 
 /// What a refusal is about.
@@ -163,6 +166,21 @@ pub enum GrantFault {
     OtherCluster,
 }
 
+/// Why nothing is read through a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ShareFault {
+    #[error("the directory does not know this link")]
+    Unknown,
+    #[error("the link expired at {0}")]
+    Expired(Timestamp),
+    #[error("the link was revoked at {0}")]
+    Revoked(Timestamp),
+    #[error("the link is for devices that have joined the cluster")]
+    NoGuests,
+    #[error("the link has been used by as many guests as it is for")]
+    GuestsUsed,
+}
+
 /// Why a ticket does not enrol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TicketFault {
@@ -200,6 +218,7 @@ impl Refusal {
             | Self::TooLarge(_)
             | Self::Grant(_)
             | Self::Ticket(_)
+            | Self::Share(_)
             | Self::OtherKey
             | Self::UploadGone
             | Self::NotHeld

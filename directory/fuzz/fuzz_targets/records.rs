@@ -40,6 +40,8 @@ fuzz_target!(|bytes: &[u8]| {
         17 => stable::<Start>(bytes),
         18 => stable::<Fence>(bytes),
         19 => stable::<Recode>(bytes),
+        56 => stable::<Share>(bytes),
+        57 => stable::<Guests>(bytes),
         _ => {
             let _ = key::id_of_device(bytes);
             let _ = key::ids_of_pending(bytes);

@@ -68,18 +68,33 @@ async fn view(
 }
 
 /// A file's current version.
-async fn current(txn: &mut Txn, account: AccountId, node: NodeId) -> Result<VersionView, Stop> {
+pub(super) async fn current(txn: &mut Txn, account: AccountId, node: NodeId) -> Result<VersionView, Stop> {
     let found = txn.peek(&key::node(account, node)).await?.ok_or(Stop::Torn)?;
     let Node::File { version } = found.record else { return Err(Stop::Torn) };
     let found = txn.peek(&key::version(account, version)).await?.ok_or(Stop::Torn)?.record;
-    Ok(VersionView {
+    Ok(shown(version, found))
+}
+
+/// One version of a file, current or not.
+pub(super) async fn version_view(
+    txn: &mut Txn,
+    account: AccountId,
+    node: NodeId,
+    version: VersionId,
+) -> Result<VersionView, Stop> {
+    let found = txn.peek(&key::version(account, version)).await?.filter(|found| found.record.node == node);
+    Ok(shown(version, found.ok_or(Refusal::NotFound(What::Version))?.record))
+}
+
+fn shown(version: VersionId, found: schema::Version) -> VersionView {
+    VersionView {
         version,
         meta: found.meta,
         pages: found.pages,
         sealed_bytes: found.sealed_bytes,
         redundancy: found.redundancy,
         committed: found.committed,
-    })
+    }
 }
 
 impl Operation for List {
@@ -88,43 +103,50 @@ impl Operation for List {
     type Answer = Listing;
 
     async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Listing, Stop> {
-        let account = who.account();
-        match txn.peek(&key::node(account, self.folder)).await?.map(|found| found.record) {
-            None => return Err(Refusal::NotFound(What::Folder).into()),
-            Some(Node::File { .. }) => return Err(Refusal::NotAFolder.into()),
-            Some(Node::Folder { .. }) => {}
-        }
-        let mut range = key::entries(account, self.folder);
-        if let Some(after) = self.after {
-            range = range.behind(key::entry(account, self.folder, after).bytes());
-        }
-        let page = txn.scan(&range, LIST_ENTRIES).await?;
-        let mut found = Vec::with_capacity(page.entries.len());
-        for entry in page.entries {
-            let token = key::token_of_entry(&entry.key)?;
-            let record: schema::Entry = record::decode(&entry.value)?;
-            found.push((token, transact::Found { record, version: entry.version }));
-        }
-        fetch_files(txn, account, &found).await?;
-        let (mut entries, mut bytes, mut more) = (Vec::with_capacity(found.len()), 0, page.more);
-        for (token, entry) in found {
-            let view = match view(txn, account, (self.folder, token), entry).await {
-                Err(Stop::Torn) => continue, // taken away while we read: it is not there any more
-                view => view?,
-            };
-            bytes += entry_bytes(&view);
-            if bytes > ANSWER_BYTES && !entries.is_empty() {
-                more = true;
-                break;
-            }
-            entries.push(view);
-        }
-        if entries.is_empty() && more {
-            return Err(Stop::Torn);
-        }
-        let entries = entries.try_into().map_err(|_| Refusal::TooLarge(What::Entry))?;
-        Ok(Listing { entries, more })
+        list(txn, who.account(), self).await
     }
+}
+
+/// One page of a folder of an account.
+///
+/// # Errors
+/// When it is no folder.
+pub(super) async fn list(txn: &mut Txn, account: AccountId, asked: &List) -> Result<Listing, Stop> {
+    match txn.peek(&key::node(account, asked.folder)).await?.map(|found| found.record) {
+        None => return Err(Refusal::NotFound(What::Folder).into()),
+        Some(Node::File { .. }) => return Err(Refusal::NotAFolder.into()),
+        Some(Node::Folder { .. }) => {}
+    }
+    let mut range = key::entries(account, asked.folder);
+    if let Some(after) = asked.after {
+        range = range.behind(key::entry(account, asked.folder, after).bytes());
+    }
+    let page = txn.scan(&range, LIST_ENTRIES).await?;
+    let mut found = Vec::with_capacity(page.entries.len());
+    for entry in page.entries {
+        let token = key::token_of_entry(&entry.key)?;
+        let record: schema::Entry = record::decode(&entry.value)?;
+        found.push((token, transact::Found { record, version: entry.version }));
+    }
+    fetch_files(txn, account, &found).await?;
+    let (mut entries, mut bytes, mut more) = (Vec::with_capacity(found.len()), 0, page.more);
+    for (token, entry) in found {
+        let view = match view(txn, account, (asked.folder, token), entry).await {
+            Err(Stop::Torn) => continue, // taken away while we read: it is not there any more
+            view => view?,
+        };
+        bytes += entry_bytes(&view);
+        if bytes > ANSWER_BYTES && !entries.is_empty() {
+            more = true;
+            break;
+        }
+        entries.push(view);
+    }
+    if entries.is_empty() && more {
+        return Err(Stop::Torn);
+    }
+    let entries = entries.try_into().map_err(|_| Refusal::TooLarge(What::Entry))?;
+    Ok(Listing { entries, more })
 }
 
 /// Reads nodes and versions of a whole page in two goes.
@@ -149,7 +171,7 @@ async fn fetch_files(
 
 /// An answer that fills up.
 #[derive(Default)]
-struct Filling {
+pub(super) struct Filling {
     pages: Vec<PageView>,
     placements: Vec<PlacedChunk>,
     placed: HashSet<ChunkId>,
@@ -183,7 +205,7 @@ impl Operation for ReadManifests {
 }
 
 impl Filling {
-    fn answer(self, missing: Vec<VersionId>) -> Result<Manifests, Stop> {
+    pub(super) fn answer(self, missing: Vec<VersionId>) -> Result<Manifests, Stop> {
         Ok(Manifests {
             pages: self.pages.try_into().map_err(|_| Refusal::TooLarge(What::Page))?,
             placements: self.placements.try_into().map_err(|_| Refusal::TooLarge(What::Chunk))?,
@@ -192,7 +214,7 @@ impl Filling {
     }
 
     /// Takes pages of a version as far as there is room; whether that was all of them.
-    async fn version(
+    pub(super) async fn version(
         &mut self,
         txn: &mut Txn,
         account: AccountId,

@@ -5,6 +5,7 @@
 //!
 //! - the tree: [`folder`], [`entry`], [`look`];
 //! - uploads: [`upload`], [`chunk`], [`page`], [`publish`];
+//! - what is shared: [`share`] for those whose it is, [`shared`] for those who have a link;
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
 
@@ -22,6 +23,8 @@ pub mod place;
 pub mod publish;
 pub mod recode;
 pub mod revoke;
+pub mod share;
+pub mod shared;
 pub mod ticket;
 pub mod tree;
 pub mod upload;

@@ -3,6 +3,8 @@
 //! The only place that makes keys. Those of an account begin with its id behind the table's byte, so that no range of one account
 //! can reach into another's. Prefixes are never used again for something else.
 
+mod shares;
+
 use std::marker::PhantomData;
 
 use common::address::ShardAddress;
@@ -14,6 +16,8 @@ use super::{
     Account, Chunk, Cluster, Device, Done, Entry, Fence, Generation, Held, Hold, Mark, Node, Page, Peer, Pending,
     Recode, Start, Ticket, Version,
 };
+
+pub use shares::*;
 
 /// A key, and what is stored under it.
 pub struct Key<R> {
@@ -103,6 +107,9 @@ mod table {
     pub(super) const REPAIR: u8 = 0x2c;
     pub(super) const COLLECT: u8 = 0x2d;
     pub(super) const RECODE: u8 = 0x2e;
+    pub(super) const SHARE: u8 = 0x38;
+    pub(super) const SHARE_OF: u8 = 0x39;
+    pub(super) const SHARE_GUESTS: u8 = 0x3a;
 }
 
 #[must_use]

@@ -16,6 +16,7 @@ pub mod peer;
 pub mod pending;
 pub mod record;
 pub mod reference;
+pub mod share;
 pub mod ticket;
 pub mod version;
 
@@ -32,5 +33,6 @@ pub use peer::Peer;
 pub use pending::Pending;
 pub use record::{Record, RecordError};
 pub use reference::{Held, Hold, Mark, Recode};
+pub use share::{Guests, Share};
 pub use ticket::Ticket;
 pub use version::Version;
