@@ -25,6 +25,7 @@ mod power_cut;
 mod repair;
 mod round_trip;
 mod secrecy;
+mod share;
 mod slow_peer;
 mod stop;
 mod support;

@@ -5,6 +5,7 @@ mod isolation;
 mod members;
 mod names;
 mod places;
+mod shares;
 mod tree;
 mod uploads;
 
