@@ -19,6 +19,7 @@ pub mod history;
 pub mod id;
 pub mod identity;
 pub mod inventory;
+pub mod keep;
 pub mod limits;
 pub mod line;
 pub mod map;

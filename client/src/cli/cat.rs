@@ -13,9 +13,11 @@ use super::report::Direction;
 use super::stdout;
 use crate::cancel::Interrupted;
 use crate::down;
-use crate::folder::{self, Entry, FolderError};
+use crate::folder::{Entry, FolderError};
 use crate::local::write::Durability;
 use crate::names::RemotePath;
+use crate::past::Moment;
+use crate::past::spot::{moment, spot};
 use crate::share::link::is_link;
 use crate::transfer::{GetJob, GetOptions, Progress, Target};
 
@@ -30,23 +32,24 @@ pub(super) async fn run(context: &mut Context, args: Cat) -> Outcome {
         durability: Durability::Relaxed,
     };
     // One after another: what comes out is all of the first, then all of the second.
+    let at = if paths.iter().any(Option::is_some) { time(context, &args).await? } else { None };
     for (word, path) in args.paths.iter().zip(paths) {
-        let (session, shown, found) = match (link::open(context, word).await?, path) {
+        let (session, path, found) = match (link::open(context, word, args.time.at.is_some()).await?, path) {
             (Some(Opened { session, path, entry }), _) => {
                 let job = job(&path, Some(&entry), args.force);
-                (session, path.to_string(), job)
+                (session, path, job)
             }
             (None, Some(path)) => {
                 let session = context.session().await?;
-                let found = cancel.guard(find(&session, &path, args.force)).await.ok_or(Interrupted)?;
-                (session, path.to_string(), found)
+                let found = cancel.guard(find(&session, &path, at, args.force)).await.ok_or(Interrupted)?;
+                (session, path, found)
             }
             (None, None) => continue,
         };
         let job = match found {
             Ok(job) => job,
             Err(error) => {
-                reporter.fail(&shown, &*error);
+                reporter.fail(&path.to_string(), &*error);
                 continue;
             }
         };
@@ -59,11 +62,22 @@ pub(super) async fn run(context: &mut Context, args: Cat) -> Outcome {
     Ok(reporter.finish("end"))
 }
 
+/// The time that is asked for, told to the user.
+async fn time(context: &mut Context, args: &Cat) -> anyhow::Result<Option<Moment>> {
+    let session = context.session().await?;
+    let finding = moment(&session, args.time.at.as_ref());
+    let at = context.cancel.guard(finding).await.ok_or(Interrupted)??;
+    if let Some(moment) = at {
+        context.note(&format!("as of {moment}"));
+    }
+    Ok(at)
+}
+
 type Found = Result<GetJob, Box<dyn std::error::Error + Send + Sync>>;
 
-async fn find(session: &crate::session::Session, path: &RemotePath, force: bool) -> Found {
-    let resolved = folder::resolve_to_read(session, path).await?;
-    job(path, resolved.target(path)?, force)
+async fn find(session: &crate::session::Session, path: &RemotePath, at: Option<Moment>, force: bool) -> Found {
+    let spot = spot(session, path, at, true).await?;
+    job(path, spot.target()?, force)
 }
 
 fn job(path: &RemotePath, entry: Option<&Entry>, force: bool) -> Found {

@@ -21,10 +21,21 @@ pub enum CommandError {
     StdinTwice,
     #[error("a link is fetched by itself, and not with other sources")]
     LinkAmongOthers,
+    #[error("what somebody shares is read as it is now; leave --at away")]
+    LinkAt,
+    #[error("a folder is compared with itself at two times, or with another folder: not both")]
+    FolderTwice,
+    #[error("{} is no time and no snapshot", Shown(given))]
+    NoTime { given: Vec<u8> },
     #[error("a folder cannot be written to standard output")]
     FolderToStdout,
     #[error("this account has a master key already, which this device does not have")]
     NeedsPhrase,
+    #[error("this cannot be a snapshot's name")]
+    SnapshotName {
+        #[source]
+        source: crate::names::NameError,
+    },
     #[error("this is a ticket for a {role}, not for a client")]
     OtherRole { role: common::identity::Role },
 }

@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use tokio::task::spawn_blocking;
 
 use super::context::Context;
+use super::error::CommandError;
 use crate::cancel::Interrupted;
 use crate::folder::Entry;
 use crate::keystore::{Home, HomeError};
@@ -23,10 +24,13 @@ pub(super) struct Opened {
     pub(super) entry: Entry,
 }
 
-/// Opens a link; `None` for what is none.
-pub(super) async fn open(context: &mut Context, text: &OsStr) -> anyhow::Result<Option<Opened>> {
+/// Opens a link; `None` for what is none. It is read as it is now: not `at` another time.
+pub(super) async fn open(context: &mut Context, text: &OsStr, at: bool) -> anyhow::Result<Option<Opened>> {
     if !share::link::is_link(text) {
         return Ok(None);
+    }
+    if at {
+        return Err(CommandError::LinkAt.into());
     }
     let (link, below) = Link::parse(text)?;
     let session = session(context, &link).await?;

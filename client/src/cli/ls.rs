@@ -4,23 +4,29 @@ use super::args::Ls;
 use super::context::Context;
 use super::entry::{self, Row};
 use super::exit::Exit;
-use super::{Outcome, link, output};
-use crate::folder::{self, Entry, Listing};
+use super::link::{self, Opened};
+use super::{Outcome, output};
+use crate::folder::{Entry, Listing};
 use crate::names::RemotePath;
+use crate::past::spot::{moment, spot};
 use crate::session::Session;
 
 /// Lines of a long listing that are aligned with each other: a page of a folder.
 const ALIGNED_ROWS: usize = 256;
 
 pub(super) async fn run(context: &mut Context, args: Ls) -> Outcome {
-    let (session, path, entry) = match link::open(context, &args.path).await? {
-        Some(opened) => (opened.session, opened.path, Some(opened.entry)),
+    let (session, at, path, entry) = match link::open(context, &args.path, args.time.at.is_some()).await? {
+        Some(Opened { session, path, entry }) => (session, None, path, Some(entry)),
         None => {
             let path = RemotePath::from_os(&args.path)?;
             let session = context.session().await?;
-            let resolved = folder::resolve(&session, &path).await?;
-            let entry = resolved.target(&path)?.cloned();
-            (session, path, entry)
+            let spot = spot(&session, &path, moment(&session, args.time.at.as_ref()).await?, false).await?;
+            if let Some(moment) = spot.moment {
+                context.note(&format!("as of {moment}"));
+            }
+            let entry = spot.target()?.cloned();
+            let path = if entry.is_some() { spot.path.clone() } else { path };
+            (session, spot.at, path, entry)
         }
     };
     let start = match entry {
@@ -33,7 +39,7 @@ pub(super) async fn run(context: &mut Context, args: Ls) -> Outcome {
     };
     let mut folders = vec![start];
     while let Some((node, path)) = folders.pop() {
-        let below = list(context, &session, &args, node, &path).await?;
+        let below = list(context, &session, &args, (node, at), &path).await?;
         if args.recursive {
             folders.extend(below.into_iter().rev());
         }
@@ -46,11 +52,11 @@ async fn list(
     context: &mut Context,
     session: &Session,
     args: &Ls,
-    node: crate::folder::NodeId,
+    (node, at): (crate::folder::NodeId, Option<u64>),
     path: &RemotePath,
 ) -> anyhow::Result<Vec<(crate::folder::NodeId, RemotePath)>> {
     let mut below = Vec::new();
-    let mut listing = Listing::new(session, node);
+    let mut listing = Listing::at(session, node, at);
     // People get one folder sorted by name, as long as it fits in memory easily; programs get it as it comes.
     let mut rows: Vec<(RemotePath, Entry)> = Vec::new();
     while let Some(page) = listing.next_page().await? {

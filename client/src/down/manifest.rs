@@ -52,6 +52,11 @@ pub(super) struct FirstPages {
     pub(super) placements: Placements,
 }
 
+/// The first pages of versions of the own tree.
+pub(super) fn first_of(versions: impl IntoIterator<Item = VersionId>) -> Vec<SharedWant> {
+    versions.into_iter().map(|version| SharedWant { version, from: 0, at: None }).collect()
+}
+
 /// Asks for first pages. Versions that are neither in `pages` nor `missing` have to be asked for again.
 pub(super) async fn first_pages(down: &Down, wants: Vec<SharedWant>) -> Result<FirstPages, DownError> {
     Ok(down.session.read_manifests(wants).await?.into())

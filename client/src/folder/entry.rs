@@ -22,7 +22,7 @@ pub struct Entry {
     pub token: NameToken,
     pub node: NodeId,
     pub name: Name,
-    /// The journal sequence from which it is current.
+    /// The journal sequence from which it is current, of a file in this version.
     pub since: u64,
     pub what: What,
 }
@@ -47,7 +47,7 @@ pub struct FileVersion {
 
 impl Entry {
     /// Opens what the directory shows.
-    pub(super) fn open(session: &Session, view: EntryView) -> Result<Self, FolderError> {
+    pub(crate) fn open(session: &Session, view: EntryView) -> Result<Self, FolderError> {
         let folder = session.node_key(view.folder)?;
         Self::open_in(session, &folder, view)
     }

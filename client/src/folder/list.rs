@@ -1,4 +1,4 @@
-//! List: a folder's entries, page by page, in the order of their tokens.
+//! List: a folder's entries, now or as they were, page by page, in the order of their tokens.
 
 use common::id::{NameToken, NodeId};
 
@@ -9,6 +9,7 @@ use crate::session::Session;
 pub struct Listing<'a> {
     session: &'a Session,
     folder: NodeId,
+    at: Option<u64>,
     after: Option<NameToken>,
     done: bool,
 }
@@ -16,7 +17,13 @@ pub struct Listing<'a> {
 impl<'a> Listing<'a> {
     #[must_use]
     pub fn new(session: &'a Session, folder: NodeId) -> Self {
-        Self { session, folder, after: None, done: false }
+        Self::at(session, folder, None)
+    }
+
+    /// As it was at a sequence.
+    #[must_use]
+    pub fn at(session: &'a Session, folder: NodeId, at: Option<u64>) -> Self {
+        Self { session, folder, at, after: None, done: false }
     }
 
     /// The next page; `None` after the last one.
@@ -27,11 +34,8 @@ impl<'a> Listing<'a> {
         if self.done {
             return Ok(None);
         }
-        let listing = self.session.list(self.folder, self.after).await?;
-        if listing.more && listing.entries.is_empty() {
-            return Err(FolderError::Misbehaved { what: "an empty page of a listing that goes on" });
-        }
-        self.done = !listing.more;
+        let listing = self.session.list(self.folder, self.after, self.at).await?;
+        self.done = listing.next.is_none();
         let key = self.session.node_key(self.folder)?;
         let mut page = Vec::with_capacity(listing.entries.len());
         for view in listing.entries {
@@ -43,6 +47,12 @@ impl<'a> Listing<'a> {
             }
             self.after = Some(view.token);
             page.push(Entry::open_in(self.session, &key, view)?);
+        }
+        if let Some(next) = listing.next {
+            if self.after.is_some_and(|after| next < after) || (page.is_empty() && self.after == Some(next)) {
+                return Err(FolderError::Misbehaved { what: "a listing that does not go on" });
+            }
+            self.after = Some(next);
         }
         Ok(Some(page))
     }

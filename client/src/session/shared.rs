@@ -134,10 +134,16 @@ impl Session {
         Ok(())
     }
 
-    /// A page of a folder, sealed as it is.
-    pub(crate) async fn list(&self, folder: NodeId, after: Option<NameToken>) -> Result<Listing, SessionError> {
+    /// A page of a folder, sealed as it is;
+    /// of the own tree also as it was at a sequence.
+    pub(crate) async fn list(
+        &self,
+        folder: NodeId,
+        after: Option<NameToken>,
+        at: Option<u64>,
+    ) -> Result<Listing, SessionError> {
         match &self.1 {
-            None => self.call_directory(&List { folder, after }).await,
+            None => self.call_directory(&List { folder, after, at }).await,
             Some(through) => {
                 let proof = self.proof(&through.verifier);
                 self.call_directory(&ListShared { share: through.share, proof, folder, after }).await

@@ -104,9 +104,31 @@ pub enum Refusal {
     /// 27: too few of a chunk's shards could be read
     #[error("{have} shards could be read and {need} are needed")]
     TooFewShards { have: u8, need: u8 },
-    /// 28
+    /// 28: an account may not use more
+    #[error("the account's quota of {what} is reached: {used} of {allowed} are used")]
+    OverQuota { what: Measure, used: u64, allowed: u64 },
+    /// 29
+    #[error("this cluster has no policy of its own")]
+    NoPolicy,
+    /// 30
     #[error("{0}")]
     Share(ShareFault),
+}
+
+/// What a quota bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Measure {
+    Bytes,
+    Files,
+}
+
+impl std::fmt::Display for Measure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Bytes => "bytes",
+            Self::Files => "versions of files",
+        })
+    }
 }
 
 /// What a refusal is about.
@@ -127,6 +149,7 @@ pub enum What {
     Address,
     Body,
     Cluster,
+    Snapshot,
 }
 
 impl std::fmt::Display for What {
@@ -147,6 +170,7 @@ impl std::fmt::Display for What {
             Self::Address => "address",
             Self::Body => "body",
             Self::Cluster => "cluster",
+            Self::Snapshot => "snapshot",
         })
     }
 }
@@ -226,6 +250,8 @@ impl Refusal {
             | Self::OldGeneration { .. }
             | Self::StillHolds(_)
             | Self::Fenced
+            | Self::OverQuota { .. }
+            | Self::NoPolicy
             | Self::OtherCluster => Retry::Never,
         }
     }

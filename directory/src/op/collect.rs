@@ -9,6 +9,7 @@ use common::id::{AccountId, ChunkId};
 use serde::{Deserialize, Serialize};
 
 use super::Context;
+use super::usage::{self, Change};
 use crate::authorize::Itself;
 use crate::schema::{Chunk, key};
 use crate::transact::{Operation, Stop, Txn};
@@ -65,6 +66,9 @@ impl Operation for Collect {
         for shard in &found.record.shards {
             txn.delete(&key::held(shard.peer, account, shard.address));
         }
+        let [spread, ..] = chunk.0;
+        let gone = Change { bytes: found.record.stored_bytes().saturating_neg(), files: 0 };
+        usage::count(txn, account, spread, gone).await?;
         txn.delete(&key::repair(account, chunk));
         txn.delete(&key::recode(account, chunk));
         txn.delete(&mark);

@@ -3,7 +3,8 @@
 //!
 //! All keys of a client's operations are made from the account of its certificate, and never from the request.
 //!
-//! - the tree: [`folder`], [`entry`], [`look`];
+//! - the tree: [`folder`], [`entry`], [`look`]; as it was: [`past`], [`history`];
+//! - how long it is kept: [`snapshot`], [`keep`], [`prune`], [`let_go`]; who uses what: [`space`], [`usage`];
 //! - uploads: [`upload`], [`chunk`], [`page`], [`publish`];
 //! - what is shared: [`share`] for those whose it is, [`shared`] for those who have a link;
 //! - members: [`ticket`], [`enrol`], [`revoke`];
@@ -16,18 +17,26 @@ pub mod entry;
 pub mod expire;
 pub mod folder;
 pub mod govern;
+pub mod history;
+pub mod keep;
+pub mod let_go;
 pub mod look;
 pub mod note;
 pub mod page;
+pub mod past;
 pub mod place;
+pub mod prune;
 pub mod publish;
 pub mod recode;
 pub mod revoke;
 pub mod share;
 pub mod shared;
+pub mod snapshot;
+pub mod space;
 pub mod ticket;
 pub mod tree;
 pub mod upload;
+pub mod usage;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -13,7 +13,7 @@ use common::proto::refusal::What;
 use common::proto::share::{ListShared, OpenShare, ReadShared, ShareOpened, ShareTarget, SharedWant};
 
 use super::Context;
-use super::look::{Filling, current, list, version_view};
+use super::look::{Filling, list, version_of, version_view};
 use super::share::held;
 use crate::authorize::OfReader;
 use crate::schema::{Node, Share, key};
@@ -35,7 +35,7 @@ impl Operation for OpenShare {
                 Some(Node::File { .. }) | None => return Err(Refusal::NotFound(What::Folder).into()),
             },
             ShareTarget::File(node) => match txn.peek(&key::node(account, node)).await?.map(|found| found.record) {
-                Some(Node::File { .. }) => Some(current(txn, account, node).await?),
+                Some(file @ Node::File { .. }) => Some(version_of(txn, account, file).await?.ok_or(Stop::Torn)?),
                 Some(Node::Folder { .. }) | None => return Err(Refusal::NotFound(What::Node).into()),
             },
             ShareTarget::Version(node, version) => Some(version_view(txn, account, node, version).await?),
@@ -55,7 +55,7 @@ impl Operation for ListShared {
         if !lies_below(txn, account, top, self.folder).await? {
             return Err(Refusal::NotFound(What::Folder).into());
         }
-        list(txn, account, &List { folder: self.folder, after: self.after }).await
+        list(txn, account, &List { folder: self.folder, after: self.after, at: None }).await
     }
 }
 

@@ -4,6 +4,7 @@
 //! can reach into another's. Prefixes are never used again for something else.
 
 mod shares;
+mod then;
 
 use std::marker::PhantomData;
 
@@ -18,6 +19,10 @@ use super::{
 };
 
 pub use shares::*;
+pub use then::{
+    all_changes, change, changes, changes_until, entry_past, entry_pasts, node_past, since_of_past, time_of_change,
+    token_of_past,
+};
 
 /// A key, and what is stored under it.
 pub struct Key<R> {
@@ -107,6 +112,11 @@ mod table {
     pub(super) const REPAIR: u8 = 0x2c;
     pub(super) const COLLECT: u8 = 0x2d;
     pub(super) const RECODE: u8 = 0x2e;
+    pub(super) const CHANGE: u8 = 0x30;
+    pub(super) const SNAPSHOT: u8 = 0x32;
+    pub(super) const GOING: u8 = 0x33;
+    pub(super) const USAGE: u8 = 0x34;
+    pub(super) const QUOTA: u8 = 0x35;
     pub(super) const SHARE: u8 = 0x38;
     pub(super) const SHARE_OF: u8 = 0x39;
     pub(super) const SHARE_GUESTS: u8 = 0x3a;
@@ -530,6 +540,9 @@ pub fn ids_of_done_at(key: &[u8]) -> Result<(Timestamp, [u8; 16], RequestId), Re
     let request = RequestId::from_slice(request).ok_or_else(refuse)?;
     Ok((Timestamp(u64::from_be_bytes(*at)), *caller, request))
 }
+
+mod past;
+pub use past::*;
 
 #[cfg(test)]
 mod tests;

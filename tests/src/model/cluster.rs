@@ -142,7 +142,13 @@ impl Cluster {
                 dead_after: millis(1_500),
                 lost_after: millis(1_700),
             },
-            work: work::Settings { rate: None, compare_every: self.compare_every, audit_every: AUDIT, round: ROUND },
+            work: work::Settings {
+                rate: None,
+                compare_every: self.compare_every,
+                audit_every: AUDIT,
+                round: ROUND,
+                ..work::Settings::default()
+            },
             clock: Clock::Manual(self.clock.clone()),
             store,
             ..usual

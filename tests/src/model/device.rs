@@ -160,7 +160,7 @@ impl Write for Into {
 /// Why it cannot be read.
 pub async fn read(session: &Session, path: &str) -> Result<Vec<u8>> {
     let remote = remote(path)?;
-    let there = folder::resolve_to_read(session, &remote).await?;
+    let there = folder::resolve_to_read(session, &remote, None).await?;
     let entry = there.target(&remote)?.context("the root is no file")?;
     let file = entry.file().context("it is a folder")?;
     let bytes = Arc::new(Mutex::new(Vec::new()));
