@@ -2,8 +2,10 @@
 //!
 //! | who | requests |
 //! |---|---|
-//! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), each inside its own account |
+//! | everybody enrolled, and guests | [`Hello`], [`GetMap`] |
+//! | everybody enrolled | [`Renew`], [`GetStatus`] |
+//! | client, guest | what is shared: [`OpenShare`], [`ListShared`], [`ReadShared`]; see [`share`](super::share) |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), its shares ([`NewShare`], [`ListShares`], [`RevokeShare`], [`ShowVersion`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
 //! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`], [`ListAccounts`], [`SetQuota`] |
 //!
@@ -41,6 +43,11 @@ pub use crate::proto::quota::{
 };
 pub use crate::proto::snapshot::{
     CreateSnapshot, GetSnapshot, ListSnapshots, RemoveSnapshot, SnapshotFound, SnapshotMade, SnapshotView, Snapshots,
+};
+
+pub use crate::proto::share::{
+    ListShared, ListShares, NewShare, OpenShare, ReadShared, RevokeShare, ShareMade, ShareOpened, ShareTarget,
+    ShareView, SharedManifests, SharedWant, Shares, ShowVersion,
 };
 
 /// The first thing that is said on a connection.
@@ -490,5 +497,12 @@ requests! {
         72 GetUsage -> AccountUsage;
         73 ListAccounts -> Accounts;
         74 SetQuota -> Done;
+        80 NewShare -> ShareMade;
+        81 ListShares -> Shares;
+        82 RevokeShare -> Done;
+        83 ShowVersion -> crate::proto::parts::VersionView;
+        84 OpenShare -> ShareOpened;
+        85 ListShared -> Listing;
+        86 ReadShared -> SharedManifests;
     }
 }

@@ -23,6 +23,7 @@ pub mod peer;
 pub mod prune;
 pub mod quota;
 pub mod refusal;
+pub mod share;
 pub mod snapshot;
 
 pub use frame::{FrameError, FrameHead, Request};

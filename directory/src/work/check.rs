@@ -10,15 +10,18 @@
 //! | usage | the sum of what chunks and versions count for |
 //! | hold | its upload |
 //! | a shard in a chunk's record | its place in the index of peers, and the other way round |
+//! | share | its place among its account's |
 //! | chunk | a reference, or a mark that it may be collected; as many shards as it should have, or a mark |
 //!
 //! What can be mended without losing anything is: indexes, references and marks, which follow from other records. A page or a chunk that
 //! is missing is not: it is said whose it was. Everything is looked at twice before it counts, since the directory goes on meanwhile.
 
+mod shares;
+
 use std::sync::Arc;
 
 use common::bounded::BoundedVec;
-use common::id::{AccountId, ChunkId, PeerId, VersionId};
+use common::id::{AccountId, ChunkId, PeerId, ShareId, VersionId};
 use common::limits::FINDINGS;
 use common::map::PeerState;
 use common::proto::Refusal;
@@ -88,6 +91,11 @@ enum Wrong {
         account: AccountId,
         address: common::address::ShardAddress,
     },
+    /// A share and its place among its account's: one is there without the other.
+    Share {
+        account: AccountId,
+        share: ShareId,
+    },
     /// The indexes of a chunk: who holds it, whether it is to be repaired, whether it may be collected.
     Indexes {
         account: AccountId,
@@ -122,6 +130,9 @@ impl std::fmt::Display for Wrong {
             }
             Self::HeldStale { peer, address, .. } => {
                 write!(f, "peer {peer}: shard {address} stands in the index and in no chunk's record")
+            }
+            Self::Share { account, share } => {
+                write!(f, "account {account}: share {share} is not what the account's list says")
             }
             Self::Indexes { account, chunk } => {
                 write!(f, "account {account}: the indexes of chunk {chunk} are wrong")
@@ -207,6 +218,7 @@ impl Mend {
                 }
                 Ok(is_wrong)
             }
+            Wrong::Share { account, share } => shares::mend(txn, *account, *share, self.repair).await,
             Wrong::Indexes { account, chunk } => {
                 let Some(found) = txn.read(&key::chunk(*account, *chunk)).await? else { return Ok(false) };
                 let wrong = indexes_wrong(txn, *account, *chunk, &found.record, context).await?;
@@ -318,6 +330,7 @@ impl Checking<'_> {
             record::decode::<Mark>(value).map(|_| ())
         })
         .await?;
+        self.shares().await?;
         self.over(&key::chunks(), |key, value, found| {
             let (account, chunk) = key::ids_of_chunk(key)?;
             found.push(Ask::Chunk { account, chunk, record: Box::new(record::decode(value)?) });
@@ -450,6 +463,7 @@ impl Checking<'_> {
                 | Wrong::ReferenceStale { .. }
                 | Wrong::HoldStale { .. }
                 | Wrong::HeldStale { .. }
+                | Wrong::Share { .. }
         ) && !self.looks_wrong(&wrong).await?
         {
             return Ok(());
