@@ -5,13 +5,15 @@
 //! - who can read: [`keys`], [`phrase`], [`keystore`];
 //! - what things are called: [`names`];
 //! - the way to the cluster, and the tree in it: [`session`], [`folder`];
-//! - the data's way: [`cut`], [`seal`], [`pack`], [`manifest`], [`meta`];
+//! - the data's way: [`cut`], [`seal`], [`pack`], [`content`], [`manifest`], [`meta`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
+//! - packs that are mostly dead, written anew: [`repack`];
 //! - the command line on top: [`cli`], stopped by [`cancel`]; and [`bench`], which measures all of it.
 
 pub mod bench;
 pub mod cancel;
 pub mod cli;
+pub mod content;
 pub mod cut;
 pub mod down;
 pub mod folder;
@@ -23,6 +25,7 @@ pub mod meta;
 pub mod names;
 pub mod pack;
 pub mod phrase;
+pub mod repack;
 pub mod seal;
 pub mod session;
 pub mod transfer;

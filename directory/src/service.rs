@@ -37,8 +37,8 @@ use crate::op::{Context, page};
 use crate::schema::key;
 use crate::status::{Counter, each};
 use crate::transact::{self, Operation, Txn};
-use crate::work::plan::View;
 use crate::work::Work;
+use crate::work::plan::View;
 
 /// Everything that requests work on.
 pub struct Service {

@@ -10,6 +10,11 @@ use common::size::ByteSize;
 use common::telemetry::LogFormat;
 
 use super::exit;
+use crate::seal::Compression;
+
+mod repack;
+
+pub use repack::Repack;
 
 /// An end-to-end-encrypted file store on machines of your own.
 #[derive(Debug, Parser)]
@@ -84,6 +89,7 @@ pub enum Command {
     Rm(Rm),
     Redundancy(SetRedundancy),
     Status(Status),
+    Repack(Repack),
     Bench(Bench),
 }
 
@@ -137,6 +143,17 @@ pub struct Put {
     /// faster where this device's line is slower than the peers' network, and costs the peers more
     #[arg(long, env = "SHOAL_FANOUT", hide_env_values = true, value_name = "HOW", default_value = "star")]
     pub fanout: Fanout,
+
+    /// Store content as long as it is. Otherwise what becomes shorter is compressed, and whoever sees how long something is stored
+    /// learns how regular it is
+    #[arg(long)]
+    pub no_compress: bool,
+}
+
+impl Put {
+    pub(super) fn compression(&self) -> Compression {
+        if self.no_compress { Compression::Never } else { Compression::Auto }
+    }
 }
 
 /// `star` or `chain`.

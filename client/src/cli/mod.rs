@@ -28,6 +28,7 @@ mod mv;
 mod put;
 mod put_tree;
 mod redundancy;
+mod repack;
 mod rm;
 mod stat;
 mod status;
@@ -97,6 +98,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Get(args) => get::run(&mut context, args).await,
         Command::Cat(args) => cat::run(&mut context, args).await,
         Command::Cp(args) => cp::run(&mut context, args).await,
+        Command::Repack(args) => repack::run(&mut context, args).await,
         Command::Bench(args) => bench::run(&mut context, args).await,
         // These are one step of the directory, which happens or not.
         Command::Join(args) => stoppable(&cancel, join::run(&mut context, args)).await,

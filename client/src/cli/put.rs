@@ -50,7 +50,8 @@ pub(super) async fn run(context: &mut Context, args: Put) -> Outcome {
         None => folder::resolve(&session, &dest).await?.redundancy().unwrap_or_else(|| session.redundancy()),
     };
     let progress = Arc::clone(&reporter) as Arc<dyn Progress>;
-    let options = PutOptions { redundancy, fanout: args.fanout.into(), cancel: cancel.clone(), progress };
+    let (fanout, compression) = (args.fanout.into(), args.compression());
+    let options = PutOptions { redundancy, fanout, compression, cancel: cancel.clone(), progress };
     let (send, jobs) = mpsc::channel(JOBS_IN_FLIGHT);
     let work = Work { session: session.clone(), reporter: Arc::clone(&reporter), jobs: send };
     let producing = cancel.guard(produce(work, sources, dest));

@@ -10,6 +10,7 @@
 //! Sketch: receiving 0.5, opening 0.47 CPU s a GiB, and writing the file. No SHA-1: the digest is stronger and cheaper.
 
 mod error;
+mod extent;
 mod fetch;
 mod file;
 mod manifest;
@@ -33,6 +34,7 @@ use crate::session::Session;
 use crate::transfer::{FileError, GetDone, GetJob, GetOptions, GetReport, Target};
 
 pub use error::DownError;
+pub(crate) use extent::ExtentReader;
 pub use file::read_range;
 
 /// Runs between the first request for them and their last byte written: up to 8 MiB each, 3 on average.

@@ -57,5 +57,6 @@ fuzz_target!(|bytes: &[u8]| {
         12 Ask 13 Register 14 PutPages 15 Publish 16 Abandon 17 Heartbeat 18 NewTicket 19 Revoke 20 Enroll 21 PutShard
         22 GetShard 23 DropShards 24 PutChain 25 FetchShard 26 CondemnShards 27 MakeShard 28 Digest 29 ListShards
         30 SetRedundancy 31 DrainPeer 32 RemovePeer 33 Reconcile 34 CheckStore
+        93 AskContents 94 ListVersions 95 SwapPages
     }
 });

@@ -3,7 +3,7 @@
 //! | who | requests |
 //! |---|---|
 //! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), each inside its own account |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
 //! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`] |
 //!
@@ -29,10 +29,12 @@ use crate::proto::refusal::Refusal;
 use crate::redundancy::Redundancy;
 use crate::time::Timestamp;
 
+pub use crate::proto::content::{AskContents, ContentsAnswered, KnownContent, NewContent};
 pub use crate::proto::govern::{
     CheckStore, ClusterStatus, DrainPeer, GetStatus, PeerStatus, Reconcile, Reconciled, RemovePeer, StoreChecked,
     Upkeep,
 };
+pub use crate::proto::repack::{ListVersions, PagesSwapped, SwapPages, SwappedPage, VersionOfNode, VersionsListed};
 
 /// The first thing that is said on a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -315,6 +317,8 @@ pub struct NewFile {
     pub inline: Option<InlinePage>,
     /// What the caller saw there: the compare of the compare-and-set.
     pub expect: Expect,
+    /// For a small file whose content was not stored yet: how it is found again. Its page names one chunk then.
+    pub content: Option<NewContent>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -464,5 +468,8 @@ requests! {
         53 RemovePeer -> Done;
         54 Reconcile -> Reconciled;
         55 CheckStore -> StoreChecked;
+        93 AskContents -> ContentsAnswered;
+        94 ListVersions -> VersionsListed;
+        95 SwapPages -> PagesSwapped;
     }
 }

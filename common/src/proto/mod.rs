@@ -13,6 +13,7 @@
 //!
 //! Non-goals: negotiation inside a version. A different protocol is a different ALPN, and refused in the handshake.
 
+pub mod content;
 pub mod directory;
 pub mod enroll;
 pub mod frame;
@@ -20,6 +21,7 @@ pub mod govern;
 pub mod parts;
 pub mod peer;
 pub mod refusal;
+pub mod repack;
 
 pub use frame::{FrameError, FrameHead, Request};
 pub use refusal::Refusal;

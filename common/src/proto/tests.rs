@@ -34,7 +34,8 @@ macro_rules! each_request {
         $check::<CondemnShards>($($argument),*); $check::<Digest>($($argument),*); $check::<ListShards>($($argument),*);
         $check::<SetRedundancy>($($argument),*); $check::<DrainPeer>($($argument),*);
         $check::<RemovePeer>($($argument),*); $check::<Reconcile>($($argument),*);
-        $check::<CheckStore>($($argument),*);
+        $check::<CheckStore>($($argument),*); $check::<AskContents>($($argument),*);
+        $check::<ListVersions>($($argument),*); $check::<SwapPages>($($argument),*);
     };
 }
 
@@ -97,7 +98,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_decoder_panic(noise in proptest::collection::vec(any::<u8>(), 0..2_000), tag in any::<u16>()) {
         each_request!(survives_noise(&noise));
-        let _ = DirectoryRequest::decode(tag % 64, &noise);
+        let _ = DirectoryRequest::decode(tag % 128, &noise);
         let _ = PeerRequest::decode(tag % 16, &noise);
         let _ = EnrollRequest::decode(tag % 4, &noise);
         let _ = codec::decode::<Refusal>(&noise);

@@ -40,6 +40,8 @@ fuzz_target!(|bytes: &[u8]| {
         17 => stable::<Start>(bytes),
         18 => stable::<Fence>(bytes),
         19 => stable::<Recode>(bytes),
+        93 => stable::<Content>(bytes),
+        94 => stable::<Packed>(bytes),
         _ => {
             let _ = key::id_of_device(bytes);
             let _ = key::ids_of_pending(bytes);
@@ -52,6 +54,8 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = key::ids_of_reference(bytes);
             let _ = key::ids_of_page(bytes);
             let _ = key::ids_of_hold(bytes);
+            let _ = key::ids_of_content(bytes);
+            let _ = key::ids_of_packed(bytes);
         }
     }
 });

@@ -76,6 +76,9 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::RemovePeer(RemovePeer { request: REQUEST, peer: PeerId([0; 16]), lost: true }), admin),
         (R::Reconcile(Reconcile { dry_run: false }), admin),
         (R::CheckStore(CheckStore { repair: true, deep: true }), admin),
+        (R::AskContents(AskContents { version: VERSION, redundancy, contents: BoundedVec::empty() }), client),
+        (R::ListVersions(ListVersions { after: None }), client),
+        (R::SwapPages(SwapPages { request: REQUEST, upload: VERSION, pages: BoundedVec::empty() }), client),
     ]
 }
 

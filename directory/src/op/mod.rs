@@ -4,12 +4,13 @@
 //! All keys of a client's operations are made from the account of its certificate, and never from the request.
 //!
 //! - the tree: [`folder`], [`entry`], [`look`];
-//! - uploads: [`upload`], [`chunk`], [`page`], [`publish`];
+//! - uploads: [`upload`], [`chunk`], [`content`], [`page`], [`publish`]; [`repack`];
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
 
 pub mod chunk;
 pub mod collect;
+pub mod content;
 pub mod enrol;
 pub mod entry;
 pub mod expire;
@@ -21,6 +22,7 @@ pub mod page;
 pub mod place;
 pub mod publish;
 pub mod recode;
+pub mod repack;
 pub mod revoke;
 pub mod ticket;
 pub mod tree;

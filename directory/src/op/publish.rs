@@ -13,6 +13,7 @@ use common::proto::directory::{Expect, FilePublished, NewFile, Publish, Publishe
 use common::proto::parts::{NodeKind, SealedPage};
 use common::proto::refusal::What;
 
+use super::content::Noted;
 use super::{Context, page, tree, upload};
 use crate::authorize::OfAccount;
 use crate::schema::{Entry, Mark, Node, Page, Pending, Version, key};
@@ -39,6 +40,7 @@ impl Operation for Publish {
         fetch(self, txn, account).await?;
         let mut names = HashSet::new();
         let mut results = Vec::with_capacity(self.files.len());
+        let mut noted = Noted::default();
         for file in &self.files {
             if !names.insert((file.folder, file.token)) {
                 results.push(FilePublished::Refused(Refusal::Conflict));
@@ -48,7 +50,11 @@ impl Operation for Publish {
                 Err(Stop::Refused(refusal)) => FilePublished::Refused(refusal),
                 result => result?,
             });
+            if let Some(FilePublished::Visible(_)) = results.last() {
+                noted.file(txn, account, file)?;
+            }
         }
+        noted.write(txn, account)?;
         if self.done && results.iter().all(|result| matches!(result, FilePublished::Visible(_))) {
             pending.ending = true;
             txn.put(&key::pending(account, self.upload), &pending)?;
@@ -92,6 +98,7 @@ async fn publish(
     if txn.read(&key::version(account, file.version)).await?.is_some() {
         return Err(Refusal::Exists(What::Version).into());
     }
+    Noted::check(file)?;
     let manifest = manifest(request, txn, account, file).await?;
     // Nothing is refused from here on: what was written so far would stay in the commit.
     if let Some(inline) = manifest {

@@ -103,6 +103,8 @@ mod table {
     pub(super) const REPAIR: u8 = 0x2c;
     pub(super) const COLLECT: u8 = 0x2d;
     pub(super) const RECODE: u8 = 0x2e;
+    pub(super) const CONTENT: u8 = 0x3e;
+    pub(super) const PACKED: u8 = 0x3f;
 }
 
 #[must_use]
@@ -523,6 +525,9 @@ pub fn ids_of_done_at(key: &[u8]) -> Result<(Timestamp, [u8; 16], RequestId), Re
     let request = RequestId::from_slice(request).ok_or_else(refuse)?;
     Ok((Timestamp(u64::from_be_bytes(*at)), *caller, request))
 }
+
+mod content;
+pub use content::{all_contents, all_packed, content, ids_of_content, ids_of_packed, packed, packed_in, versions};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,8 @@
 //! | reference | its version, or its upload, and its chunk |
 //! | hold | its upload |
 //! | a shard in a chunk's record | its place in the index of peers, and the other way round |
+//! | a small content's note | its pack |
+//! | a pack's list of contents | its pack |
 //! | chunk | a reference, or a mark that it may be collected; as many shards as it should have, or a mark |
 //!
 //! What can be mended without losing anything is: indexes, references and marks, which follow from other records. A page or a chunk that
@@ -17,7 +19,7 @@
 use std::sync::Arc;
 
 use common::bounded::BoundedVec;
-use common::id::{AccountId, ChunkId, PeerId, VersionId};
+use common::id::{AccountId, ChunkId, ContentId, PeerId, VersionId};
 use common::limits::FINDINGS;
 use common::map::PeerState;
 use common::proto::Refusal;
@@ -30,7 +32,7 @@ use super::compare::compare;
 use crate::authorize::Itself;
 use crate::op::{Context, chunk as chunks, place::Changed};
 use crate::schema::key::{self, Range};
-use crate::schema::{Chunk, Entry, Held, Mark, Node, Page, Version, record};
+use crate::schema::{Chunk, Content, Entry, Held, Mark, Node, Packed, Page, Version, record};
 use crate::service::Service;
 use crate::status::CountError;
 use crate::transact::{Operation, Stop, Txn};
@@ -80,6 +82,15 @@ enum Wrong {
         account: AccountId,
         address: common::address::ShardAddress,
     },
+    ContentStale {
+        account: AccountId,
+        content: ContentId,
+    },
+    PackedStale {
+        account: AccountId,
+        pack: ChunkId,
+        version: VersionId,
+    },
     /// The indexes of a chunk: who holds it, whether it is to be repaired, whether it may be collected.
     Indexes {
         account: AccountId,
@@ -111,6 +122,12 @@ impl std::fmt::Display for Wrong {
             }
             Self::HeldStale { peer, address, .. } => {
                 write!(f, "peer {peer}: shard {address} stands in the index and in no chunk's record")
+            }
+            Self::ContentStale { account, content } => {
+                write!(f, "account {account}: small content {content} is noted in a pack that is not there")
+            }
+            Self::PackedStale { account, pack, .. } => {
+                write!(f, "account {account}: contents are listed of pack {pack}, which is not there")
             }
             Self::Indexes { account, chunk } => {
                 write!(f, "account {account}: the indexes of chunk {chunk} are wrong")
@@ -187,6 +204,24 @@ impl Mend {
                 let is_wrong = !chunk.is_some_and(|chunk| is_there(&chunk.record));
                 if is_wrong && self.repair {
                     txn.delete(&index);
+                }
+                Ok(is_wrong)
+            }
+            Wrong::ContentStale { account, content } => {
+                let note = key::content(*account, *content);
+                let Some(found) = txn.read(&note).await? else { return Ok(false) };
+                let is_wrong = txn.read(&key::chunk(*account, found.record.pack)).await?.is_none();
+                if is_wrong && self.repair {
+                    txn.delete(&note);
+                }
+                Ok(is_wrong)
+            }
+            Wrong::PackedStale { account, pack, version } => {
+                let list = key::packed(*account, *pack, *version);
+                let is_wrong =
+                    txn.read(&key::chunk(*account, *pack)).await?.is_none() && txn.read(&list).await?.is_some();
+                if is_wrong && self.repair {
+                    txn.delete(&list);
                 }
                 Ok(is_wrong)
             }
@@ -292,6 +327,20 @@ impl Checking<'_> {
             let (peer, account, address) = key::ids_of_held(key)?;
             let _: Held = record::decode(value)?;
             found.push(Ask::Suspect(Wrong::HeldStale { peer, account, address }));
+            Ok(())
+        })
+        .await?;
+        self.over(&key::all_contents(), |key, value, found| {
+            let (account, content) = key::ids_of_content(key)?;
+            let _: Content = record::decode(value)?;
+            found.push(Ask::Suspect(Wrong::ContentStale { account, content }));
+            Ok(())
+        })
+        .await?;
+        self.over(&key::all_packed(), |key, value, found| {
+            let (account, pack, version) = key::ids_of_packed(key)?;
+            let _: Packed = record::decode(value)?;
+            found.push(Ask::Suspect(Wrong::PackedStale { account, pack, version }));
             Ok(())
         })
         .await?;
@@ -417,9 +466,15 @@ impl Checking<'_> {
 
     /// Looks again, in a transaction, and mends.
     async fn suspect(&mut self, wrong: Wrong) -> Result<(), CheckError> {
-        if matches!(wrong, Wrong::ReferenceStale { .. } | Wrong::HoldStale { .. } | Wrong::HeldStale { .. })
-            && !self.looks_wrong(&wrong).await?
-        {
+        let mostly_well = matches!(
+            wrong,
+            Wrong::ReferenceStale { .. }
+                | Wrong::HoldStale { .. }
+                | Wrong::HeldStale { .. }
+                | Wrong::ContentStale { .. }
+                | Wrong::PackedStale { .. }
+        );
+        if mostly_well && !self.looks_wrong(&wrong).await? {
             return Ok(());
         }
         let mend = Mend { wrong, repair: self.repair };

@@ -13,6 +13,7 @@ use client::keystore::{self, Home};
 use client::local::write::Durability;
 use client::meta::Mtime;
 use client::names::RemotePath;
+use client::seal::Compression;
 use client::session::enroll::enroll;
 use client::session::{Session, SessionOptions};
 use client::transfer::{
@@ -131,7 +132,7 @@ pub async fn put(
     let source = Source::Path(source);
     let job = PutJob { source, folder, name: name.clone(), meta, expect, shown: path.to_owned() };
     let told = Arc::new(Told::default());
-    let options = PutOptions { redundancy, fanout, cancel, progress: told.clone() };
+    let options = PutOptions { redundancy, fanout, compression: Compression::Auto, cancel, progress: told.clone() };
     let (send, jobs) = mpsc::channel(1);
     send.send(job).await?;
     drop(send);

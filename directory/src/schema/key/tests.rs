@@ -40,6 +40,8 @@ fn keys_are_golden() {
         (start(0x0102).into_bytes(), "01030000000000000102".to_owned()),
         (fence().into_bytes(), "0104".to_owned()),
         (repair(A, chunk_id).into_bytes(), format!("2c{a}{c}")),
+        (content(A, common::id::ContentId([0xdd; 20])).into_bytes(), format!("3e{a}{c}")),
+        (packed(A, chunk_id, version_id).into_bytes(), format!("3f{a}{c}{v}")),
     ];
     for (key, expected) in cases {
         assert_eq!(hex(&key), expected);
