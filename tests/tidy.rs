@@ -54,6 +54,9 @@ const NAMED: [(&str, &str); 5] = [
     ("sled", "directory/src/kv/"),
 ];
 
+/// The one place that may say `unsafe`, once: it calls a function that needs instructions of the CPU.
+const UNSAFE: &str = "common/lanes/src/lib.rs";
+
 const BANNED: [(&str, &str); 4] = [
     ("unsafe", "find a safe crate"),
     ("todo!", "finish it, or leave it out and say so in ARCHITECTURE.md"),
@@ -209,13 +212,15 @@ fn nothing_is_unsafe_unfinished_or_ignored() {
     for path in rust_files().into_iter().filter(|path| path != "tests/tidy.rs") {
         for (number, line) in (1..).zip(read(&path).lines()) {
             for (word, instead) in BANNED.iter().filter(|(word, _)| code(line).contains(word)) {
-                if *word != "unsafe" || has_word(code(line), word) {
+                if *word != "unsafe" || has_word(code(line), word) && path != UNSAFE {
                     wrong.push(format!("{path}:{number}: {word}: {instead}"));
                 }
             }
         }
     }
     assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));
+    let times = read(UNSAFE).lines().filter(|line| has_word(code(line), "unsafe")).count();
+    assert_eq!(times, 1, "{UNSAFE} says it once");
     for of in CRATES {
         if !read(&format!("{of}/Cargo.toml")).contains("[lints]\nworkspace = true") {
             wrong.push(format!("{of}/Cargo.toml does not take the workspace's lints"));

@@ -358,6 +358,10 @@ pub struct Bench {
     #[arg(long, value_name = "DIR")]
     pub below: Option<PathBuf>,
 
+    /// Where the started cluster keeps its data, if not with the files: /dev/shm, say, to leave the disk to the files
+    #[arg(long, value_name = "DIR", requires = "start")]
+    pub stores: Option<PathBuf>,
+
     /// Remote folder below which files are stored
     #[arg(long, value_name = "PATH", default_value = "/", conflicts_with = "start")]
     pub at: OsString,

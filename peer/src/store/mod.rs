@@ -21,6 +21,7 @@
 
 mod buffer;
 mod busy;
+mod company;
 mod disk;
 mod doomed;
 mod error;
@@ -54,6 +55,7 @@ use tokio::sync::Semaphore;
 
 use buffer::Pool;
 use busy::Busy;
+use company::Company;
 use disk::{Disk, RealDisk};
 use doomed::Doomed;
 use files::Files;
@@ -119,6 +121,7 @@ struct Inner {
     appender: Appender,
     files: Files,
     incoming: Arc<Pool>,
+    company: Arc<Company>,
     outgoing: Arc<Pool>,
     writers: Arc<Semaphore>,
     busy: Busy,
@@ -161,6 +164,7 @@ impl Store {
             index: Mutex::new(index),
             appender,
             incoming: Pool::new(buffers),
+            company: Arc::default(),
             outgoing: Pool::new(buffers),
             writers: Arc::new(Semaphore::new(options.writers.clamp(1, 256))),
             busy: Busy::default(),
