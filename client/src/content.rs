@@ -110,6 +110,8 @@ mod tests {
         let stored = Stored { offset, len, size, codec, key };
         let sealed = aead::tests::seal_fixed(&keys.metadata, &place(&ACCOUNT, &content, &chunk), FORMAT, &stored);
         let hash = blake3::hash(&sealed).to_hex();
-        assert_eq!((content.to_string().as_str(), sealed.len(), hash.as_str()), ("", 0, ""));
+        assert_eq!(content.to_string(), "ec1705396ff4b8b1b5b731d4e7c8aefac8dfa177");
+        assert_eq!(sealed.len(), 76);
+        assert_eq!(hash.as_str(), "ee2c5cbb88145c0e5bf502450e7cbcf0f83037e3ce2ab8759c171d121e137c1b");
     }
 }

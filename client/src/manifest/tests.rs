@@ -168,7 +168,7 @@ fn golden_bytes_of_a_page() {
     assert_eq!(encoded, format!("000001{chunk}fb2c01fc70110100fc7011010000{}{}", "05".repeat(32), "06".repeat(32)));
     assert_eq!(
         blake3::hash(&sealed).to_hex().as_str(),
-        "dfc630e07c80b94ab29d99ee130477b0ad0b3e515e831dd57d17f58d4665e1d0"
+        "96ad26822f45ba15020dc6e1759344b2e6a035d915bb1491f420cf2dbef5288b"
     );
     assert_eq!(Page::open(&key(), &id(0), &sealed).unwrap(), page);
 }

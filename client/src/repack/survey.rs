@@ -7,7 +7,6 @@ use common::id::{ChunkId, VersionId};
 use common::limits::READ_MANIFESTS;
 use common::proto::directory::{ListVersions, ManifestWant, ReadManifests, VersionOfNode};
 use common::proto::parts::{Placement, SealedPage};
-use common::redundancy::Redundancy;
 
 use super::RepackError;
 use crate::manifest::{Extent, ManifestKey, Page, PageId, Reader};
@@ -100,7 +99,6 @@ impl<'a> Versions<'a> {
 pub(super) struct PackUse {
     /// Of the sealed pack.
     pub(super) len: u32,
-    pub(super) redundancy: Redundancy,
     /// Where living extents begin, and their lengths.
     extents: HashMap<u32, u32>,
 }
@@ -186,8 +184,7 @@ impl Counting {
         if !self.part.has(&extent.chunk) {
             return;
         }
-        let (len, redundancy) = (placement.sealed_len, placement.redundancy);
-        let new = || PackUse { len, redundancy, extents: HashMap::new() };
+        let new = || PackUse { len: placement.sealed_len, extents: HashMap::new() };
         let pack = self.packs.entry(extent.chunk).or_insert_with(new);
         if pack.extents.insert(extent.offset, extent.len).is_none() {
             self.extents += 1;
@@ -205,6 +202,7 @@ impl Counting {
 mod tests {
     use super::*;
     use crate::seal::{Digest, ExtentKey};
+    use common::redundancy::Redundancy;
 
     fn extent(pack: u8, offset: u32, len: u32) -> Extent {
         let (chunk, key) = (ChunkId([pack; 20]), ExtentKey([1; 32]));

@@ -82,7 +82,7 @@ mod tests {
         let hex: String = sealed.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(
             hex,
-            "010707070707070707070707079130c750f0b400062058f42d05b1d4a6d986ca4e4299954d041954c3605d8e6dc846f93513884fa2b8801e99106329f1015b"
+            "010707070707070707070707077a20afede2e4fe9dd307f185177fa67df31c9d1e03295028178a226e299c76f76e5a056d2d86e1c0ed3569fbf3631458479c2f7db81839"
         );
     }
 }

@@ -49,9 +49,13 @@ impl Claims {
 }
 
 impl Mine {
-    /// Tells whoever waits for this content where it is, or why it is nowhere.
+    /// Tells whoever waits for this content where it is, or why it is nowhere. What was said first stays.
     pub(super) fn settle(&self, result: Result<Extent, UpError>) {
-        self.settle.send_replace(Some(result));
+        self.settle.send_if_modified(|settled| {
+            let first = settled.is_none();
+            settled.get_or_insert(result);
+            first
+        });
     }
 }
 
@@ -91,6 +95,7 @@ mod tests {
             panic!("they were claimed");
         };
         a.settle(Ok(extent()));
+        a.settle(Err(UpError::Contended));
         assert_eq!(theirs(wants_a).await.unwrap(), extent());
         // A claim that is dropped without a word was interrupted.
         drop(b);

@@ -116,6 +116,14 @@ struct Placed {
     claims: Vec<Mine>,
 }
 
+impl Placed {
+    fn set(&mut self, number: usize, result: Result<Extent, UpError>) {
+        if let Some(extent) = self.extents.get_mut(number) {
+            *extent = result;
+        }
+    }
+}
+
 /// Has every content stored: by whoever had it before, by another group, or in a pack of this one.
 async fn store_contents(
     up: &Arc<Up>,
@@ -131,46 +139,58 @@ async fn store_contents(
             Claim::Theirs(claim) => theirs.push((number, claim)),
         }
     }
-    let mut extents: Vec<Option<Result<Extent, UpError>>> = group.contents.iter().map(|_| None).collect();
-    let mut new = vec![false; group.contents.len()];
-    let mut set = |number: usize, result| {
-        if let Some(extent) = extents.get_mut(number) {
-            *extent = Some(result);
-        }
-    };
+    let nowhere = || Err(UpError::Interrupted);
+    let count = group.contents.len();
+    let extents = (0..count).map(|_| nowhere()).collect();
+    let mut placed = Placed { extents, new: vec![false; count], sent: 0, degraded: false, claims: Vec::new() };
+    if let Err(error) = store_mine(up, &upload, group, &mine, permit, &mut placed).await {
+        // Whoever waits for one of these is to hear why.
+        mine.iter().for_each(|(_, claim)| claim.settle(Err(error.clone())));
+        return Err(error);
+    }
+    for (number, claim) in theirs {
+        placed.set(number, claims::theirs(claim).await);
+    }
+    placed.claims = mine.into_iter().map(|(_, claim)| claim).collect();
+    Ok((upload, placed))
+}
+
+/// Settles all claims of this group.
+async fn store_mine(
+    up: &Arc<Up>,
+    upload: &Upload,
+    group: &mut Group,
+    mine: &[(usize, Mine)],
+    permit: OwnedSemaphorePermit,
+    placed: &mut Placed,
+) -> Result<(), UpError> {
     let mut unknown = Vec::new();
-    let asked = known_contents(up, &upload, group, &mine).await?;
-    for ((number, claim), known) in mine.iter().zip(asked) {
+    for ((number, claim), known) in mine.iter().zip(known_contents(up, upload, group, mine).await?) {
         match known {
             Some(extent) => {
                 claim.settle(Ok(extent.clone()));
-                set(*number, Ok(extent));
+                placed.set(*number, Ok(extent));
             }
             None => unknown.push((*number, claim)),
         }
     }
-    let (mut sent, mut degraded) = (0, false);
     let (plain, wanted) = group.hand_over(unknown.iter().map(|(number, _)| *number));
+    if unknown.is_empty() {
+        return Ok(());
+    }
     let packer = Arc::clone(up);
     let pack = move || Group::pack(&plain, &wanted, (&packer.pool, &packer.keys, packer.options.compression));
-    let packed = if unknown.is_empty() { Ok(None) } else { on_a_core(up, pack).await? };
-    if let Some(mut pack) = packed? {
-        let packed = std::mem::take(&mut pack.extents);
-        (sent, degraded) = store_pack(up, &upload, pack, permit).await?;
-        for ((number, claim), extent) in unknown.into_iter().zip(packed) {
-            claim.settle(Ok(extent.clone()));
-            set(number, Ok(extent));
-            if let Some(new) = new.get_mut(number) {
-                *new = true;
-            }
+    let Some(mut pack) = on_a_core(up, pack).await?? else { return Ok(()) };
+    let extents = std::mem::take(&mut pack.extents);
+    (placed.sent, placed.degraded) = store_pack(up, upload, pack, permit).await?;
+    for ((number, claim), extent) in unknown.into_iter().zip(extents) {
+        claim.settle(Ok(extent.clone()));
+        placed.set(number, Ok(extent));
+        if let Some(new) = placed.new.get_mut(number) {
+            *new = true;
         }
     }
-    for (number, claim) in theirs {
-        set(number, claims::theirs(claim).await);
-    }
-    let extents = extents.into_iter().map(|extent| extent.unwrap_or(Err(UpError::Interrupted))).collect();
-    let claims = mine.into_iter().map(|(_, claim)| claim).collect();
-    Ok((upload, Placed { extents, new, sent, degraded, claims }))
+    Ok(())
 }
 
 /// For each content that is this group's to store the extent that it has already.

@@ -1,12 +1,11 @@
 //! Dedup: what is stored of successive versions of the same thing, for several sizes of chunks, with and without compression.
 //!
 //! It runs the client's own rooms (cutter, seal, packs) over files on this machine and counts; no cluster is involved. docs/CHUNKS.md has
-//! what it gave and what was made of it. Times are of one core and tell how the sizes compare, no more: they include reading the files.
+//! what it gave and what was made of it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
@@ -64,7 +63,6 @@ struct Store {
     numbered: u64,
     stored: u64,
     metadata: u64,
-    work: Duration,
 }
 
 /// One version as it went in.
@@ -112,7 +110,6 @@ impl Store {
             numbered: 0,
             stored: 0,
             metadata: 0,
-            work: Duration::ZERO,
         }
     }
 
@@ -124,7 +121,7 @@ impl Store {
     }
 
     fn put(&mut self, paths: &[PathBuf]) -> Result<Version> {
-        let (before, began) = (self.stored, Instant::now());
+        let before = self.stored;
         let mut version = Version::default();
         let mut small = Vec::new();
         let mut group = 0;
@@ -145,7 +142,6 @@ impl Store {
         }
         self.pack(small, &mut version)?;
         version.added = self.stored - before;
-        self.work += began.elapsed();
         Ok(version)
     }
 
@@ -223,8 +219,8 @@ fn files(path: &Path) -> Result<Vec<PathBuf>> {
 fn measure(history: &str, averages: &[ByteSize]) -> Result<()> {
     let Some((name, versions)) = history.split_once('=') else { bail!("{history} is not NAME=VERSION,VERSION,...") };
     let versions = versions.split(',').map(|path| files(Path::new(path))).collect::<Result<Vec<_>>>()?;
-    println!("| {name} | stored | of all | a version adds | chunks | metadata a GiB | reads of the last | s |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("| {name} | stored | of all | a version adds | chunks | metadata a GiB | reads of the last |");
+    println!("|---|---|---|---|---|---|---|");
     for average in averages {
         for compression in [Compression::Never, Compression::Auto] {
             let average_bytes = usize::try_from(average.0)?;
@@ -236,7 +232,7 @@ fn measure(history: &str, averages: &[ByteSize]) -> Result<()> {
             let percent = |part: u64, of: u64| part as f64 * 100.0 / of.max(1) as f64;
             let later_bytes: u64 = puts.iter().skip(1).map(|put| put.bytes).sum();
             println!(
-                "| {average}{} | {} | {:.1} % | {:.1} % | {} | {} | {} | {:.1} |",
+                "| {average}{} | {} | {:.1} % | {:.1} % | {} | {} | {} |",
                 if compression == Compression::Auto { ", zstd" } else { "" },
                 ByteSize(store.stored),
                 percent(store.stored, bytes),
@@ -244,7 +240,6 @@ fn measure(history: &str, averages: &[ByteSize]) -> Result<()> {
                 store.numbered,
                 ByteSize((u128::from(store.metadata) << 30).checked_div(bytes.into()).unwrap_or(0).try_into()?),
                 puts.last().map_or(0, Version::fragments),
-                store.work.as_secs_f64(),
             );
         }
     }
