@@ -49,6 +49,12 @@ impl Gear {
         Self::with(keys.cut_seed(), SIZES)
     }
 
+    /// For other sizes than [`SIZES`], to measure what they would come to.
+    #[must_use]
+    pub fn with_sizes(keys: &Keys, sizes: Sizes) -> Self {
+        Self::with(keys.cut_seed(), sizes)
+    }
+
     fn with(seed: u64, sizes: Sizes) -> Self {
         let (table, shifted) = get_gear_with_seed(seed);
         let (below, above) = select_masks(sizes.avg, Normalization::Level1);

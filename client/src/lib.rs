@@ -5,15 +5,17 @@
 //! - who can read: [`keys`], [`phrase`], [`keystore`];
 //! - what things are called: [`names`];
 //! - the way to the cluster, and the tree in it: [`session`], [`folder`]; as it was: [`past`];
-//! - the data's way: [`cut`], [`seal`], [`pack`], [`manifest`], [`meta`];
+//! - the data's way: [`cut`], [`seal`], [`pack`], [`content`], [`manifest`], [`meta`];
 //! - what is handed on: [`share`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
+//! - packs that are mostly dead, written anew: [`repack`];
 //! - [`sync`], which makes one folder like another;
 //! - the command line on top: [`cli`], stopped by [`cancel`]; and [`bench`], which measures all of it.
 
 pub mod bench;
 pub mod cancel;
 pub mod cli;
+pub mod content;
 pub mod cut;
 pub mod down;
 pub mod folder;
@@ -26,6 +28,7 @@ pub mod names;
 pub mod pack;
 pub mod past;
 pub mod phrase;
+pub mod repack;
 pub mod seal;
 pub mod session;
 pub mod share;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::keys::{KEY_BYTES, random};
-use crate::seal::{self, Codec, Digest, ExtentKey, IntegrityError, Secret, Verified};
+use crate::seal::{self, Buffer, Codec, Digest, ExtentKey, IntegrityError, Secret, Verified};
 
 pub use page::{Page, PageId};
 pub use read::{Located, PageSearch, Reader, Searched};
@@ -50,8 +50,10 @@ pub struct Extent {
     pub chunk: ChunkId,
     /// Where the run begins in the sealed chunk.
     pub offset: u32,
-    /// Its length there, and (as long as every codec is plain) in the file.
+    /// Its length there.
     pub len: u32,
+    /// Its length in the file.
+    pub size: u32,
     pub codec: u8,
     pub key: ExtentKey,
     pub digest: Digest,
@@ -60,8 +62,9 @@ pub struct Extent {
 impl Extent {
     /// The extent that is a chunk of its own.
     #[must_use]
-    pub fn whole(chunk: ChunkId, len: u32, digest: Digest, secret: &Secret) -> Self {
-        Self { chunk, offset: 0, len, codec: secret.codec.number(), key: secret.key.clone(), digest }
+    pub fn whole(chunk: ChunkId, size: u32, digest: Digest, secret: &Secret) -> Self {
+        let Secret { codec, key, len } = secret;
+        Self { chunk, offset: 0, len: *len, size, codec: codec.number(), key: key.clone(), digest }
     }
 
     /// Opens the run's sealed bytes: those from `offset` to `offset + len` of its chunk, and no others.
@@ -72,17 +75,38 @@ impl Extent {
     where
         B: DerefMut<Target = [u8]> + Into<Bytes>,
     {
+        self.open_in(sealed, || Buffer::with_room(self.size as usize))
+    }
+
+    /// The same; what was compressed gets this room, which is a chunk at most.
+    pub(crate) fn open_in<B>(&self, sealed: B, room: impl FnOnce() -> Buffer) -> Result<Verified, IntegrityError>
+    where
+        B: DerefMut<Target = [u8]> + Into<Bytes>,
+    {
+        if !self.is_possible() {
+            return Err(IntegrityError::Inconsistent { what: "an extent", field: "its lengths" });
+        }
         if u32::try_from(sealed.len()) != Ok(self.len) {
             return Err(IntegrityError::Length { wanted: self.len, found: sealed.len() });
         }
-        let secret = Secret { codec: Codec::from_number(self.codec)?, key: self.key.clone() };
-        seal::open(sealed, &secret, &self.digest)
+        let secret = Secret { codec: Codec::from_number(self.codec)?, key: self.key.clone(), len: self.len };
+        let opened = seal::open_in(sealed, &secret, &self.digest, self.size as usize, room)?;
+        match opened.bytes().len() {
+            len if len == self.size as usize => Ok(opened),
+            found => Err(IntegrityError::Length { wanted: self.size, found }),
+        }
     }
 
-    /// An extent is not empty and lies within the longest chunk.
-    fn is_possible(&self) -> bool {
+    /// An extent is not empty, lies within the longest chunk, and stands for no more than that. Only what was compressed is shorter than
+    /// what it stands for.
+    pub(crate) fn is_possible(&self) -> bool {
         let end = u64::from(self.offset) + u64::from(self.len);
-        self.len > 0 && end <= CHUNK_BYTES as u64
+        let (most, plain) = (CHUNK_BYTES as u64, self.codec == Codec::Plain.number());
+        self.len > 0
+            && end <= most
+            && self.size > 0
+            && u64::from(self.size) <= most
+            && (!plain || self.len == self.size)
     }
 }
 

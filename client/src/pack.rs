@@ -12,7 +12,9 @@ use common::limits::CHUNK_BYTES;
 
 use crate::keys::{KEY_BYTES, Keys};
 use crate::manifest::Extent;
-use crate::seal::{Buffer, Codec, Digest, ExtentKey, IntegrityError, Pool, Sealed, Secret, Verified, seal_run};
+use crate::seal::{
+    Buffer, Codec, Compression, Digest, ExtentKey, IntegrityError, Pool, Sealed, Secret, Verified, seal_behind,
+};
 
 /// Files of this length and longer are chunks of their own.
 pub const PACK_FILE_MAX: usize = 256 << 10;
@@ -40,7 +42,17 @@ pub enum PackError {
 #[derive(Debug)]
 pub struct PackBuilder {
     buffer: Buffer,
-    runs: Vec<(u32, u32, Digest, Secret)>,
+    runs: Vec<Run>,
+    compression: Compression,
+}
+
+/// One file's place.
+#[derive(Debug)]
+struct Run {
+    offset: u32,
+    size: u32,
+    digest: Digest,
+    secret: Secret,
 }
 
 /// A finished pack.
@@ -56,7 +68,13 @@ pub struct Pack {
 impl PackBuilder {
     #[must_use]
     pub fn new(pool: &Pool) -> Self {
-        Self { buffer: pool.take(), runs: Vec::new() }
+        Self { buffer: pool.take(), runs: Vec::new(), compression: Compression::Auto }
+    }
+
+    /// The same, compressing as it is told.
+    #[must_use]
+    pub fn with(self, compression: Compression) -> Self {
+        Self { compression, ..self }
     }
 
     #[must_use]
@@ -75,6 +93,11 @@ impl PackBuilder {
     /// # Errors
     /// When it is empty, too large or [`is_full`](Self::is_full); the pack is as it was.
     pub fn push(&mut self, content: &[u8], keys: &Keys) -> Result<(), PackError> {
+        self.push_named(content, Digest::of(content), keys)
+    }
+
+    /// The same for content whose digest is known.
+    pub(crate) fn push_named(&mut self, content: &[u8], digest: Digest, keys: &Keys) -> Result<(), PackError> {
         if content.is_empty() {
             return Err(PackError::Empty);
         }
@@ -85,14 +108,11 @@ impl PackBuilder {
             return Err(PackError::Full);
         }
         let from = self.buffer.len();
-        let (Ok(offset), Ok(len)) = (u32::try_from(from), u32::try_from(content.len())) else {
+        let (Ok(offset), Ok(size)) = (u32::try_from(from), u32::try_from(content.len())) else {
             return Err(PackError::Full);
         };
-        let digest = Digest::of(content);
-        self.buffer.append(content);
-        let run = self.buffer.get_mut(from..).unwrap_or_default();
-        let secret = seal_run(run, digest, keys);
-        self.runs.push((offset, len, digest, secret));
+        let secret = seal_behind(&mut self.buffer, content, digest, keys, self.compression).ok_or(PackError::Full)?;
+        self.runs.push(Run { offset, size, digest, secret });
         Ok(())
     }
 
@@ -103,21 +123,22 @@ impl PackBuilder {
             return None;
         }
         let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
-        for (_, len, digest, secret) in &self.runs {
-            hasher.update(&len.to_le_bytes());
+        for Run { digest, secret, .. } in &self.runs {
+            hasher.update(&secret.len.to_le_bytes());
             hasher.update(&[secret.codec.number()]);
             hasher.update(&secret.key.0);
             hasher.update(&digest.0);
         }
         let chunk = Digest(*hasher.finalize().as_bytes()).chunk_id(keys);
         let extents = self.runs.into_iter().map(|run| extent(chunk, run)).collect();
-        let secret = Secret { codec: Codec::Plain, key: ExtentKey([0; KEY_BYTES]) };
+        let len = u32::try_from(self.buffer.len()).unwrap_or(u32::MAX);
+        let secret = Secret { codec: Codec::Plain, key: ExtentKey([0; KEY_BYTES]), len };
         Some(Pack { sealed: Sealed::pack(chunk, self.buffer), secret, extents })
     }
 }
 
-fn extent(chunk: ChunkId, (offset, len, digest, secret): (u32, u32, Digest, Secret)) -> Extent {
-    Extent { offset, ..Extent::whole(chunk, len, digest, &secret) }
+fn extent(chunk: ChunkId, Run { offset, size, digest, secret }: Run) -> Extent {
+    Extent { offset, ..Extent::whole(chunk, size, digest, &secret) }
 }
 
 /// Opens one file's sealed bytes, as a range read of the pack gave them.
@@ -174,7 +195,8 @@ mod tests {
     fn what_does_not_belong_in_a_pack_is_refused_and_a_full_pack_says_so() {
         let mut builder = PackBuilder::new(&Pool::new(0));
         assert_eq!(builder.push(b"", &keys()), Err(PackError::Empty));
-        let large = vec![1; PACK_FILE_MAX];
+        let mut large = vec![0; PACK_FILE_MAX];
+        blake3::Hasher::new().finalize_xof().fill(&mut large); // nothing of it compresses
         assert_eq!(builder.push(&large, &keys()), Err(PackError::TooLarge { len: PACK_FILE_MAX }));
         assert!(builder.is_empty());
         while !builder.is_full() {
@@ -188,8 +210,9 @@ mod tests {
     proptest! {
         #[test]
         fn each_file_opens_alone_and_no_other_bytes_pass(
-            files in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..99), 1..20), flip in 1_u8..,
+            mut files in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..99), 1..20), flip in 1_u8..,
         ) {
+            files.extend(files.clone().iter().map(|file| file.repeat(9)));
             let pack = pack(&files);
             for (file, extent) in files.iter().zip(&pack.extents) {
                 let range = extent.offset as usize..(extent.offset + extent.len) as usize;

@@ -5,14 +5,17 @@
 //! verifies in one, so nothing decrypted but unverified exists as a value. A key is derived from the very body it encrypts:
 //! one key, one message, so the counter may begin at zero. Layout and derivations: docs/FORMATS.md.
 //!
-//! Sketch, one core, ns a byte: BLAKE3 0.15 for naming, AES-256-CTR 0.21 in place, no copy. The key costs no second pass: the
-//! digest of an uncompressed body is the digest of the content.
+//! A body is compressed where that pays (`compress`); the id is that of the content in either case, and the digest as well.
 //!
-//! Non-goals: compression (its codec number is reserved), and hiding lengths.
+//! Sketch, one core, ns a byte: BLAKE3 0.15 for naming, AES-256-CTR 0.21 in place, no copy. The key costs no second pass where the
+//! body is the content, since its digest is that of the content.
+//!
+//! Non-goals: hiding lengths.
 
 pub mod aead;
 mod buffer;
 mod chunk_key;
+mod compress;
 mod integrity;
 
 use std::fmt;
@@ -22,12 +25,14 @@ use aes::Aes256;
 use bytes::Bytes;
 use cipher::{KeyIvInit, StreamCipher};
 use common::id::ChunkId;
+use common::limits::CHUNK_BYTES;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub(crate) use buffer::BLOCK;
 pub use buffer::{Buffer, Pool};
 pub use chunk_key::{open_chunk_key, seal_chunk_key};
+pub use compress::LEVEL as ZSTD_LEVEL;
 pub use integrity::IntegrityError;
 
 use crate::keys::{KEY_BYTES, Keys};
@@ -68,11 +73,22 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// How a body was made from plain content. Numbers are append-only; 1 is reserved for zstd.
+/// How a body was made from plain content. Numbers are append-only.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Codec {
     /// The body is the content.
     Plain,
+    /// The body is one zstd frame (RFC 8878) of the content.
+    Zstd,
+}
+
+/// Whether bodies are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Compression {
+    /// Where it pays.
+    #[default]
+    Auto,
+    Never,
 }
 
 impl Codec {
@@ -80,6 +96,7 @@ impl Codec {
     pub const fn number(self) -> u8 {
         match self {
             Self::Plain => 0,
+            Self::Zstd => 1,
         }
     }
 
@@ -88,6 +105,7 @@ impl Codec {
     pub fn from_number(number: u8) -> Result<Self, IntegrityError> {
         match number {
             0 => Ok(Self::Plain),
+            1 => Ok(Self::Zstd),
             codec => Err(IntegrityError::UnknownCodec { codec }),
         }
     }
@@ -108,6 +126,8 @@ impl fmt::Debug for ExtentKey {
 pub struct Secret {
     pub codec: Codec,
     pub key: ExtentKey,
+    /// Bytes of the sealed run: as many as its body has.
+    pub len: u32,
 }
 
 /// Plain content of one chunk, with its digest: named, not sealed yet.
@@ -208,50 +228,126 @@ impl fmt::Debug for Verified {
     }
 }
 
-/// Seals a chunk in place.
+/// Seals a chunk, compressed where that pays.
 #[must_use]
 pub fn seal(plain: Plain, keys: &Keys) -> (Sealed, Secret) {
+    seal_as(plain, keys, Compression::Auto)
+}
+
+/// Seals a chunk: in place, unless it becomes shorter.
+#[must_use]
+pub fn seal_as(plain: Plain, keys: &Keys, compression: Compression) -> (Sealed, Secret) {
     let Plain { mut buffer, digest } = plain;
     let chunk = digest.chunk_id(keys);
-    let secret = seal_run(&mut buffer, digest, keys);
+    let mut body = Body { codec: Codec::Plain, digest };
+    if compression == Compression::Auto {
+        let mut shorter = buffer.sibling();
+        if compress::compress(&buffer, &mut shorter).is_some() {
+            body = Body::compressed(&shorter);
+            buffer = shorter;
+        }
+    }
+    let secret = seal_run(&mut buffer, body, keys);
     (Sealed { chunk, bytes: buffer.freeze() }, secret)
 }
 
-/// Seals a run in place, given its digest.
-pub(crate) fn seal_run(run: &mut [u8], digest: Digest, keys: &Keys) -> Secret {
-    let key = blake3::keyed_hash(&keys.convergence, &digest.0);
+/// What a run's key is made of: the digest of the very bytes that are encrypted.
+#[derive(Clone, Copy)]
+struct Body {
+    codec: Codec,
+    digest: Digest,
+}
+
+impl Body {
+    fn compressed(body: &[u8]) -> Self {
+        Self { codec: Codec::Zstd, digest: Digest::of(body) }
+    }
+}
+
+/// Seals content behind what is in the buffer, compressed where that pays. `None` when the buffer has no room for it.
+pub(crate) fn seal_behind(
+    buffer: &mut Buffer,
+    content: &[u8],
+    digest: Digest,
+    keys: &Keys,
+    compression: Compression,
+) -> Option<Secret> {
+    let from = buffer.len();
+    let shorter = match compression {
+        Compression::Auto => compress::compress(content, buffer),
+        Compression::Never => None,
+    };
+    let codec = if shorter.is_some() { Codec::Zstd } else { Codec::Plain };
+    if shorter.is_none() && buffer.append(content) < content.len() {
+        return None;
+    }
+    let run = buffer.get_mut(from..)?;
+    let digest = if codec == Codec::Plain { digest } else { Digest::of(run) };
+    Some(seal_run(run, Body { codec, digest }, keys))
+}
+
+/// Seals a run in place.
+fn seal_run(run: &mut [u8], body: Body, keys: &Keys) -> Secret {
+    let key = blake3::keyed_hash(&keys.convergence, &body.digest.0);
     let key = ExtentKey(*key.as_bytes());
     apply(run, &key);
-    Secret { codec: Codec::Plain, key }
+    Secret { codec: body.codec, key, len: u32::try_from(run.len()).unwrap_or(u32::MAX) }
 }
 
 fn apply(run: &mut [u8], key: &ExtentKey) {
     Ctr::new((&key.0).into(), &[0; 16].into()).apply_keystream(run);
 }
 
-/// Decrypts and verifies a sealed run, in place. What a peer truncated, lengthened or changed does not pass.
+/// Decrypts and verifies a sealed run. What a peer truncated, lengthened or changed does not pass.
 ///
 /// # Errors
 /// [`IntegrityError::Digest`] when this is not the content that the digest was made of.
-pub fn open<B>(mut sealed: B, secret: &Secret, digest: &Digest) -> Result<Verified, IntegrityError>
+pub fn open<B>(sealed: B, secret: &Secret, digest: &Digest) -> Result<Verified, IntegrityError>
+where
+    B: DerefMut<Target = [u8]> + Into<Bytes>,
+{
+    open_in(sealed, secret, digest, CHUNK_BYTES, || Buffer::with_room(CHUNK_BYTES))
+}
+
+/// The same: in place, or in `room`, where the body is shorter than its content. No more than `most` bytes of content are made.
+pub(crate) fn open_in<B>(
+    mut sealed: B,
+    secret: &Secret,
+    digest: &Digest,
+    most: usize,
+    room: impl FnOnce() -> Buffer,
+) -> Result<Verified, IntegrityError>
 where
     B: DerefMut<Target = [u8]> + Into<Bytes>,
 {
     match secret.codec {
-        Codec::Plain => {}
+        Codec::Plain => open_in_place(&mut sealed, &secret.key, digest).map(|()| Verified(sealed.into())),
+        Codec::Zstd => {
+            apply(&mut sealed, &secret.key);
+            let mut content = room();
+            compress::decompress(&sealed, &mut content, most)?;
+            if Digest::of(&content) != *digest {
+                content.zeroize();
+                return Err(IntegrityError::Digest);
+            }
+            Ok(Verified(content.into()))
+        }
     }
-    let mut cipher = Ctr::new((&secret.key.0).into(), &[0; 16].into());
+}
+
+fn open_in_place(run: &mut [u8], key: &ExtentKey, digest: &Digest) -> Result<(), IntegrityError> {
+    let mut cipher = Ctr::new((&key.0).into(), &[0; 16].into());
     let mut hasher = blake3::Hasher::new();
     // What was decrypted is hashed while it is in the core's cache.
-    for part in sealed.chunks_mut(HOT_BYTES) {
+    for part in run.chunks_mut(HOT_BYTES) {
         cipher.apply_keystream(part);
         hasher.update(part);
     }
     if hasher.finalize() != blake3::Hash::from_bytes(digest.0) {
-        sealed.zeroize();
+        run.zeroize();
         return Err(IntegrityError::Digest);
     }
-    Ok(Verified(sealed.into()))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -319,26 +415,31 @@ mod tests {
     #[test]
     fn nothing_secret_is_printed_and_unknown_codecs_are_named() {
         let (_, secret) = seal(Plain::new(Buffer::from(vec![1; 99])), &keys());
-        assert_eq!(format!("{secret:?}"), "Secret { codec: Plain, key: ExtentKey(..) }");
-        assert!(matches!(Codec::from_number(1), Err(IntegrityError::UnknownCodec { codec: 1 })));
+        assert_eq!(format!("{secret:?}"), "Secret { codec: Zstd, key: ExtentKey(..), len: 17 }");
+        assert!(matches!(Codec::from_number(2), Err(IntegrityError::UnknownCodec { codec: 2 })));
     }
 
     proptest! {
         #[test]
         fn sealing_returns_the_content_and_every_change_is_noticed(
-            content in prop::collection::vec(any::<u8>(), 1..200), at in any::<prop::sample::Index>(), flip in 1_u8..,
+            content in prop::collection::vec(any::<u8>(), 1..200), times in 1_usize..9, never in any::<bool>(),
+            at in any::<prop::sample::Index>(), flip in 1_u8..,
         ) {
+            let content = content.repeat(times);
             let plain = Plain::new(Buffer::from(content.clone()));
-            let digest = plain.digest();
-            let (sealed, secret) = seal(plain, &keys());
+            let (digest, chunk) = (plain.digest(), plain.chunk_id(&keys()));
+            let compression = if never { Compression::Never } else { Compression::Auto };
+            let (sealed, secret) = seal_as(plain, &keys(), compression);
+            prop_assert!(sealed.chunk() == chunk && sealed.bytes().len() == secret.len as usize);
+            prop_assert_eq!(secret.codec == Codec::Zstd, sealed.bytes().len() < content.len());
             let good = BytesMut::from(&sealed.bytes()[..]);
             let opened = open(good.clone(), &secret, &digest).unwrap();
             prop_assert_eq!(&opened.bytes()[..], &content[..]);
             let mut bad = good.clone();
-            bad[at.index(content.len())] ^= flip;
-            prop_assert!(matches!(open(bad, &secret, &digest), Err(IntegrityError::Digest)));
+            bad[at.index(good.len())] ^= flip;
+            prop_assert!(open(bad, &secret, &digest).is_err() || secret.codec == Codec::Zstd);
             let mut short = good.clone();
-            short.truncate(at.index(content.len()));
+            short.truncate(at.index(good.len()));
             prop_assert!(open(short, &secret, &digest).is_err());
             let mut long = good;
             long.extend_from_slice(&[flip]);

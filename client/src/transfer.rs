@@ -17,6 +17,7 @@ use crate::folder::{Entry, FileVersion};
 use crate::local::write::{Download, Planned};
 use crate::meta::{Mtime, VersionMeta};
 use crate::names::Name;
+use crate::seal::Compression;
 
 /// Jobs on their way from whoever names files to the data path.
 pub const JOBS_IN_FLIGHT: usize = 256;
@@ -86,6 +87,7 @@ pub enum Fanout {
 pub struct PutOptions {
     pub redundancy: Redundancy,
     pub fanout: Fanout,
+    pub compression: Compression,
     pub cancel: Cancel,
     pub progress: Arc<dyn Progress>,
 }

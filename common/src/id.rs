@@ -93,6 +93,8 @@ ids! {
     VersionId = 16, "version id";
     /// A keyed name of a chunk's plaintext: says nothing to whoever lacks the key.
     ChunkId = 20, "chunk id";
+    /// A keyed name of what one small file holds.
+    ContentId = 20, "content id";
     /// A keyed hash of a name in a folder.
     NameToken = 16, "name token";
     /// Makes a mutating request idempotent.

@@ -38,10 +38,13 @@ pub const SEALED_META_BYTES: usize = 4_608;
 /// A chunk's sealed key: codec, key and the overhead of the AEAD.
 pub const SEALED_KEY_BYTES: usize = 128;
 
+/// A small content's place in its pack: three numbers, codec, key and the overhead of the AEAD.
+pub const SEALED_EXTENT_BYTES: usize = 128;
+
 /// Extents in one page of a manifest.
 pub const EXTENTS_PER_PAGE: usize = 512;
-/// One sealed page: 512 extents of at most 96 bytes, and the overhead of the AEAD.
-pub const SEALED_PAGE_BYTES: usize = 50_000;
+/// One sealed page: 512 extents of at most 100 bytes, and the overhead of the AEAD.
+pub const SEALED_PAGE_BYTES: usize = 51_300;
 /// Pages of one manifest: 2^20 pages of 512 extents of 1 MiB are 512 TiB.
 pub const PAGES_PER_VERSION: u32 = 1 << 20;
 /// Pages in one request.
@@ -53,6 +56,12 @@ pub const INLINE_CHUNKS: usize = 16;
 
 /// Ids in one question "which of these are there already?".
 pub const ASK_CHUNKS: usize = 1_024;
+/// Small contents in the same question.
+pub const ASK_CONTENTS: usize = 512;
+/// Versions in one page of all that an account has.
+pub const LIST_VERSIONS: usize = 256;
+/// Pages that are swapped in one request.
+pub const SWAP_PAGES: usize = 256;
 /// Chunks registered in one request; with n = 32 that is 64 * 34 writes.
 pub const REGISTER_CHUNKS: usize = 64;
 /// Files made visible in one request.
@@ -116,11 +125,11 @@ pub const TRANSACTION_BYTES: usize = 4 << 20;
 const _: () = {
     let peer = 16 + 2 + 10 + 10 + 3 + LABEL_BYTES + ADDRESSES * (ADDRESS_BYTES + 3);
     assert!(PEERS * peer + REVOKED * 16 + 4_096 < MESSAGE_BYTES, "a full cluster map fits in a message");
-    assert!(EXTENTS_PER_PAGE * 96 + 64 <= SEALED_PAGE_BYTES, "a full page can be sealed");
+    assert!(EXTENTS_PER_PAGE * 100 + 64 <= SEALED_PAGE_BYTES, "a full page can be sealed");
     assert!(SEALED_PAGE_BYTES + EXTENTS_PER_PAGE * 20 + 64 <= VALUE_BYTES, "a page and its chunk ids are one value");
     assert!(PAGES_PER_REQUEST * VALUE_BYTES <= MESSAGE_BYTES, "the pages of a request fit in a message");
     assert!(REGISTER_CHUNKS * (SHARDS_PER_CHUNK + 2) < TRANSACTION_WRITES, "a registration is one transaction");
-    assert!(PUBLISH_FILES * (INLINE_CHUNKS + 12) < TRANSACTION_WRITES, "a publication is one transaction");
+    assert!(PUBLISH_FILES * (INLINE_CHUNKS + 14) < TRANSACTION_WRITES, "a publication is one transaction");
     assert!(PATH_DEPTH * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256) < MESSAGE_BYTES, "a looked-up path fits");
     assert!(
         PATH_DEPTH * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256)
@@ -139,6 +148,12 @@ const _: () = {
         "clients split a publication by bytes as well; see the request"
     );
     assert!(LIST_SHARES * (SEALED_ENTRY_BYTES + 128) < MESSAGE_BYTES, "a page of shares fits in a message");
+    assert!(LIST_VERSIONS * (SEALED_META_BYTES + 128) < MESSAGE_BYTES, "so does a page of all versions");
+    assert!(
+        SWAP_PAGES * (INLINE_PAGE_BYTES + INLINE_CHUNKS * 20 + SEALED_EXTENT_BYTES + 128) < MESSAGE_BYTES,
+        "and pages that are swapped"
+    );
+    assert!(SWAP_PAGES * 8 < TRANSACTION_WRITES, "which are one transaction");
     assert!(INVENTORY_SHARDS * 128 < MESSAGE_BYTES, "a page of an inventory fits in a message");
     assert!(PASS_CHUNKS * 20 + 256 <= PASS_BYTES && PLACEMENTS.is_multiple_of(PASS_CHUNKS));
     assert!(

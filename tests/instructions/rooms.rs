@@ -157,6 +157,7 @@ fn publication(keys: &Keys, names: &[Name], extents: &[Extent]) -> Publish {
             sealed_bytes: totals.size,
             inline: Some(inline),
             expect: Expect::Nothing,
+            content: None,
         }
     };
     let files: Vec<_> = names.iter().zip(extents).enumerate().map(file).collect();

@@ -288,6 +288,7 @@ fn one_account_cannot_see_guess_pin_or_change_what_is_anothers() {
                 sealed: vec![1; 40].try_into().unwrap(),
             }),
             expect: Expect::Nothing,
+            content: None,
         };
         let publish = Publish {
             request: RequestId::random(),

@@ -30,8 +30,13 @@ pub use time::{AtTime, Diff, Restore, Undelete, Versions};
 mod sync;
 mod verify;
 
+use crate::seal::Compression;
 pub use sync::Sync;
 pub use verify::Verify;
+
+mod repack;
+
+pub use repack::Repack;
 
 /// An end-to-end-encrypted file store on machines of your own.
 #[derive(Debug, Parser)]
@@ -140,6 +145,7 @@ pub enum Command {
     Key(Key),
     Unlock(Unlock),
     Lock(Lock),
+    Repack(Repack),
     Bench(Bench),
 }
 
@@ -202,6 +208,17 @@ pub struct Put {
     /// faster where this device's line is slower than the peers' network, and costs the peers more
     #[arg(long, env = "SHOAL_FANOUT", hide_env_values = true, value_name = "HOW", default_value = "star")]
     pub fanout: Fanout,
+
+    /// Store content as long as it is. Otherwise what becomes shorter is compressed, and whoever sees how long something is stored
+    /// learns how regular it is
+    #[arg(long)]
+    pub no_compress: bool,
+}
+
+impl Put {
+    pub(super) fn compression(&self) -> Compression {
+        if self.no_compress { Compression::Never } else { Compression::Auto }
+    }
 }
 
 /// `star` or `chain`.

@@ -107,6 +107,10 @@ pub(super) fn facts(path: &RemotePath, entry: &Entry) -> Vec<(&'static str, Stri
         } else {
             facts.push(("size", format!("{} ({} bytes)", ByteSize(file.meta.size), file.meta.size)));
         }
+        if file.sealed_bytes > 0 {
+            let bytes = file.sealed_bytes;
+            facts.push(("sealed", format!("{} ({bytes} bytes) before copies and shares", ByteSize(bytes))));
+        }
         facts.push(("version", format!("@{} ({})", entry.since, file.version)));
         facts.push(("stored", file.committed.to_string()));
         facts.push(("redundancy", file.redundancy.to_string()));

@@ -35,6 +35,7 @@ mod prune;
 mod put;
 mod put_tree;
 mod redundancy;
+mod repack;
 mod restore;
 mod rm;
 mod share;
@@ -116,6 +117,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Undelete(args) => restore::undelete(&mut context, args).await,
         Command::Sync(args) => sync::run(&mut context, args).await,
         Command::Verify(args) => verify::run(&mut context, args).await,
+        Command::Repack(args) => repack::run(&mut context, args).await,
         Command::Bench(args) => bench::run(&mut context, args).await,
         // These are one step of the directory, which happens or not.
         Command::Join(args) => stoppable(&cancel, join::run(&mut context, args)).await,

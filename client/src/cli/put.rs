@@ -38,6 +38,7 @@ enum Named {
 pub(super) async fn run(context: &mut Context, args: Put) -> Outcome {
     let dest = RemotePath::from_os(&args.dest)?;
     let reporter = Arc::new(context.reporter(Direction::Up));
+    let compression = args.compression();
     let sources = find(args.sources, args.recursive, &reporter).await?;
     if sources.is_empty() {
         return Ok(reporter.finish("end"));
@@ -50,7 +51,8 @@ pub(super) async fn run(context: &mut Context, args: Put) -> Outcome {
         None => folder::resolve(&session, &dest).await?.redundancy().unwrap_or_else(|| session.redundancy()),
     };
     let progress = Arc::clone(&reporter) as Arc<dyn Progress>;
-    let options = PutOptions { redundancy, fanout: args.fanout.into(), cancel: cancel.clone(), progress };
+    let fanout = args.fanout.into();
+    let options = PutOptions { redundancy, fanout, compression, cancel: cancel.clone(), progress };
     let (send, jobs) = mpsc::channel(JOBS_IN_FLIGHT);
     let work = Work { session: session.clone(), reporter: Arc::clone(&reporter), jobs: send };
     let producing = cancel.guard(produce(work, sources, dest));

@@ -148,6 +148,11 @@ impl Reporter {
         }
     }
 
+    /// Takes the bar away, and says nothing.
+    pub fn clear(&self) {
+        self.meter.end();
+    }
+
     /// Takes the bar away, and says how the whole ended: `partly` when some is done and some is not.
     #[must_use]
     pub fn finish(&self, event: &str) -> Exit {

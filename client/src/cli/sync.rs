@@ -22,6 +22,7 @@ use crate::cancel::Interrupted;
 use crate::down::compare::Comparer;
 use crate::local::write::Durability;
 use crate::names::{RemotePath, Shown};
+use crate::seal::Compression;
 use crate::session::Session;
 use crate::sync::push::Scope;
 use crate::sync::watch::Watcher;
@@ -212,7 +213,7 @@ impl Work {
             }
         };
         let progress = Arc::clone(&self.reporter) as Arc<dyn Progress>;
-        Ok(PutOptions { redundancy, fanout: Fanout::default(), cancel, progress })
+        Ok(PutOptions { redundancy, fanout: Fanout::default(), compression: Compression::Auto, cancel, progress })
     }
 
     /// What was done since the last one.

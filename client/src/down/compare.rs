@@ -162,7 +162,7 @@ pub(super) fn run_is_there(file: &File, from: u64, len: u32, digest: &Digest) ->
 
 /// How many bytes of the file a run is.
 pub(super) fn plain_len(run: &Run) -> u32 {
-    run.located.extent.len
+    run.located.extent.size
 }
 
 /// A local file under comparison.

@@ -230,10 +230,10 @@ impl Fetching<'_> {
                     continue;
                 }
             };
-            let extent = self.extent.clone();
-            let opened = match extent.len {
+            let (extent, pool, at) = (self.extent.clone(), self.down.pool.clone(), self.at);
+            let opened = match extent.size {
                 ..=SMALL_BYTES => extent.open(bytes),
-                _ => self.down.on_a_core(move || extent.open(bytes)).await?,
+                _ => self.down.on_a_core(move || extent.open_in(bytes, || pool.take_for(at))).await?,
             };
             match opened {
                 Ok(verified) => return Ok(Ok(verified)),
@@ -263,8 +263,9 @@ impl Fetching<'_> {
                     Err(error) => self.failed(&shard, &error),
                 }
             }
-            let (extent, given, room) = (self.extent.clone(), shards.clone(), self.down.pool.take_for(self.at));
-            match self.down.on_a_core(move || join_and_open(&given, redundancy, sealed_len, &extent, room)).await? {
+            let (extent, given, pool, at) = (self.extent.clone(), shards.clone(), self.down.pool.clone(), self.at);
+            let room = move || pool.take_for(at);
+            match self.down.on_a_core(move || join_and_open(&given, redundancy, sealed_len, &extent, &room)).await? {
                 Ok(verified) => return Ok(Ok(verified)),
                 Err((lie, liars)) => {
                     for (shard, _) in shards.extract_if(.., |(shard, _)| liars.contains(&shard.index)) {
@@ -348,13 +349,14 @@ fn join_and_open(
     redundancy: common::redundancy::Redundancy,
     sealed_len: usize,
     extent: &Extent,
-    mut room: Buffer,
+    room: &impl Fn() -> Buffer,
 ) -> Result<Verified, (IntegrityError, Vec<u8>)> {
     let given: Vec<(u8, Bytes)> = shards.iter().map(|(shard, bytes)| (shard.index, bytes.clone())).collect();
     let from = extent.offset as usize;
     let opened = erasure::join(&given, redundancy, sealed_len).ok().and_then(|chunk| {
-        room.append(chunk.get(from..from + extent.len as usize)?);
-        Some(extent.open(room))
+        let mut sealed = room();
+        sealed.append(chunk.get(from..from + extent.len as usize)?);
+        Some(extent.open_in(sealed, room))
     });
     let lie = match opened {
         Some(Ok(verified)) => return Ok(verified),

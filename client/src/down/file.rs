@@ -264,7 +264,7 @@ pub async fn read_range(
     let mut bytes = bytes::BytesMut::new();
     while let Some(run) = walk.next().await? {
         let begins = run.located.offset;
-        let ends = begins + u64::from(run.located.extent.len);
+        let ends = begins + u64::from(run.located.extent.size);
         if begins >= until {
             break;
         }

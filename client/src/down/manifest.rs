@@ -27,21 +27,25 @@ pub(super) struct Placed {
 pub(super) struct Run {
     pub(super) located: Located,
     pub(super) placement: Arc<Placement>,
-    pass: Option<Arc<HeldPass>>,
-    /// The page that names it.
-    page: SharedWant,
+    /// Of a chunk that is somebody else's, with the page that names it.
+    pass: Option<(Arc<HeldPass>, SharedWant)>,
 }
 
 impl Run {
+    /// A run of a chunk of the account's own.
+    pub(super) fn own(located: Located, placement: Arc<Placement>) -> Self {
+        Self { located, placement, pass: None }
+    }
+
     /// What a peer is shown so that it lets us read the chunk; `None` for the account's own. Asked for anew when its time is nearly over.
     pub(super) async fn pass(&self, down: &Down) -> Result<Option<SignedPass>, DownError> {
-        let Some(held) = &self.pass else { return Ok(None) };
+        let Some((held, page)) = &self.pass else { return Ok(None) };
         if let Some(pass) = held.fresh() {
             return Ok(Some(pass.clone()));
         }
-        let read = down.session.read_manifests(vec![self.page]).await?;
+        let read = down.session.read_manifests(vec![*page]).await?;
         let pass = read.passes().get(&self.located.extent.chunk).and_then(|held| held.fresh().cloned());
-        pass.map(Some).ok_or(DownError::Gone { version: self.page.version })
+        pass.map(Some).ok_or(DownError::Gone { version: page.version })
     }
 }
 
@@ -176,7 +180,8 @@ impl<'a> Walk<'a> {
             let chunk = located.extent.chunk;
             let Placed { placement, pass } = placements.get(&chunk).cloned().ok_or(DownError::Unplaced { chunk })?;
             let page = SharedWant { version: self.version, from: page, at: self.at };
-            self.ready.push_back(Run { located, placement, pass, page });
+            let pass = pass.map(|pass| (pass, page));
+            self.ready.push_back(Run { located, placement, pass });
         }
         Ok(())
     }

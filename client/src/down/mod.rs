@@ -12,6 +12,7 @@
 pub mod check;
 pub mod compare;
 mod error;
+mod extent;
 mod fetch;
 mod file;
 mod manifest;
@@ -36,6 +37,7 @@ use crate::session::Session;
 use crate::transfer::{FileError, GetDone, GetJob, GetOptions, GetReport, Target};
 
 pub use error::DownError;
+pub(crate) use extent::ExtentReader;
 pub use file::read_range;
 
 /// Runs between the first request for them and their last byte written: up to 8 MiB each, 3 on average.

@@ -60,7 +60,7 @@ impl Page {
             return Err(inconsistent("it has no extents"));
         }
         if !page.extents.iter().all(Extent::is_possible) {
-            return Err(inconsistent("an extent is empty or longer than a chunk"));
+            return Err(inconsistent("an extent is empty, longer than a chunk, or of two lengths"));
         }
         if (page.page == 0) != (page.first == 0) {
             return Err(inconsistent("only page 0 begins at byte 0"));
@@ -91,14 +91,14 @@ impl Page {
     /// Where the file goes on behind it.
     #[must_use]
     pub fn end(&self) -> u64 {
-        self.extents.iter().fold(self.first, |end, extent| end + u64::from(extent.len))
+        self.extents.iter().fold(self.first, |end, extent| end + u64::from(extent.size))
     }
 
     /// Its extents with their offsets in the file.
     pub fn located(&self) -> impl Iterator<Item = (u64, &Extent)> {
         self.extents.iter().scan(self.first, |next, extent| {
             let offset = *next;
-            *next += u64::from(extent.len);
+            *next += u64::from(extent.size);
             Some((offset, extent))
         })
     }

@@ -24,7 +24,15 @@ fn id(page: u32) -> PageId {
 
 fn extent(i: usize, len: u32) -> Extent {
     let byte = u8::try_from(i % 251).unwrap();
-    Extent { chunk: ChunkId([byte; 20]), offset: 0, len, codec: 0, key: ExtentKey([5; 32]), digest: Digest([6; 32]) }
+    Extent {
+        chunk: ChunkId([byte; 20]),
+        offset: 0,
+        len,
+        size: len,
+        codec: 0,
+        key: ExtentKey([5; 32]),
+        digest: Digest([6; 32]),
+    }
 }
 
 fn write(lens: &[u32]) -> (Vec<NewPage>, Totals) {
@@ -42,7 +50,7 @@ fn open(page: &NewPage) -> Page {
 
 #[test]
 fn the_largest_page_fits() {
-    let largest = Extent { offset: u32::MAX, len: u32::MAX, ..extent(1, 1) };
+    let largest = Extent { offset: u32::MAX, len: u32::MAX, size: u32::MAX, ..extent(1, 1) };
     let extents = BoundedVec::try_from(vec![largest; EXTENTS_PER_PAGE]).unwrap();
     let sealed = Page::new(u32::MAX, u64::MAX, extents).seal(&key(), &id(u32::MAX)).unwrap();
     assert!(sealed.len() <= SEALED_PAGE_BYTES);
@@ -102,7 +110,19 @@ fn a_missing_doubled_or_shortened_manifest_is_noticed() {
 #[test]
 fn impossible_extents_are_refused_when_written_and_when_read() {
     let mut writer = Writer::new(ACCOUNT, VERSION, key());
-    for bad in [extent(0, 0), extent(0, u32::MAX), Extent { offset: u32::MAX, ..extent(0, 1) }] {
+    let lying = |codec, len, size| Extent { codec, len, size, ..extent(0, 1) };
+    let offset = Extent { offset: u32::MAX, ..extent(0, 1) };
+    for bad in [
+        extent(0, 0),
+        extent(0, u32::MAX),
+        offset,
+        lying(0, 1, 2),
+        lying(1, 1, 0),
+        lying(1, 0, 1),
+        lying(1, 9, u32::MAX),
+        lying(1, 9, 8 << 20 | 1),
+    ] {
+        assert!(matches!(bad.open(BytesMut::zeroed(1)), Err(IntegrityError::Inconsistent { .. })));
         assert!(writer.push(bad.clone()).is_err());
         let page = Page::new(0, 0, BoundedVec::try_from(vec![bad]).unwrap());
         let sealed = page.seal(&key(), &id(0)).unwrap();
@@ -119,8 +139,24 @@ fn an_extent_opens_its_bytes_and_no_others() {
     let extent = Extent::whole(sealed.chunk(), 7, digest, &secret);
     assert_eq!(&extent.open(BytesMut::from(&sealed.bytes()[..])).unwrap().bytes()[..], b"content");
     assert!(matches!(extent.open(BytesMut::new()), Err(IntegrityError::Length { wanted: 7, found: 0 })));
-    let later = Extent { codec: 1, ..extent };
-    assert!(matches!(later.open(BytesMut::from(&sealed.bytes()[..])), Err(IntegrityError::UnknownCodec { codec: 1 })));
+    let later = Extent { codec: 2, ..extent };
+    assert!(matches!(later.open(BytesMut::from(&sealed.bytes()[..])), Err(IntegrityError::UnknownCodec { codec: 2 })));
+}
+
+#[test]
+fn a_compressed_extent_is_exactly_as_long_as_it_says() {
+    let keys: Keys = MasterKey([7; 32]).derive();
+    let plain = Plain::new(Buffer::from(b"fish ".repeat(1_000)));
+    let digest = plain.digest();
+    let (sealed, secret) = crate::seal::seal(plain, &keys);
+    let extent = Extent::whole(sealed.chunk(), 5_000, digest, &secret);
+    assert!(extent.codec == 1 && extent.len < 100 && extent.size == 5_000);
+    let open = |extent: &Extent| extent.open(BytesMut::from(&sealed.bytes()[..]));
+    assert_eq!(&open(&extent).unwrap().bytes()[..], b"fish ".repeat(1_000));
+    for size in [1, 4_999, 5_001, 8 << 20] {
+        assert!(open(&Extent { size, ..extent.clone() }).is_err(), "{size}");
+    }
+    assert!(open(&Extent { codec: 0, size: extent.len, ..extent }).is_err());
 }
 
 #[test]
@@ -129,10 +165,10 @@ fn golden_bytes_of_a_page() {
     let sealed = aead::tests::seal_fixed(&key().0, &id(0).place(), FORMAT, &page);
     let encoded: String = common::codec::encode(&page).unwrap().iter().map(|b| format!("{b:02x}")).collect();
     let chunk = "04".repeat(20);
-    assert_eq!(encoded, format!("000001{chunk}fb2c01fc7011010000{}{}", "05".repeat(32), "06".repeat(32)));
+    assert_eq!(encoded, format!("000001{chunk}fb2c01fc70110100fc7011010000{}{}", "05".repeat(32), "06".repeat(32)));
     assert_eq!(
         blake3::hash(&sealed).to_hex().as_str(),
-        "dfc630e07c80b94ab29d99ee130477b0ad0b3e515e831dd57d17f58d4665e1d0"
+        "96ad26822f45ba15020dc6e1759344b2e6a035d915bb1491f420cf2dbef5288b"
     );
     assert_eq!(Page::open(&key(), &id(0), &sealed).unwrap(), page);
 }

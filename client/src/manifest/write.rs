@@ -29,7 +29,7 @@ pub struct Totals {
 pub enum WriteError {
     #[error("the file is too large: a manifest has at most {PAGES_PER_VERSION} pages")]
     TooLarge,
-    #[error("an extent is empty or longer than a chunk")]
+    #[error("an extent is empty, longer than a chunk, or of two lengths")]
     Impossible,
     #[error("cannot seal a manifest page")]
     Seal(#[from] SealError),
@@ -64,7 +64,7 @@ impl Writer {
         if self.totals.pages >= PAGES_PER_VERSION {
             return Err(WriteError::TooLarge);
         }
-        self.totals.size += u64::from(extent.len);
+        self.totals.size += u64::from(extent.size);
         self.totals.extents += 1;
         self.extents.push(extent);
         Ok(full)

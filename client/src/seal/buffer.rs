@@ -74,6 +74,14 @@ impl Buffer {
         Self { bytes: vec![0; len], start: 0, len: 0, home: None }
     }
 
+    /// An empty buffer with room for as much as this one holds, from where this one came.
+    pub(crate) fn sibling(&self) -> Self {
+        match &self.home {
+            Some(home) => Pool(Arc::clone(home)).take(),
+            None => Self::with_room(self.len),
+        }
+    }
+
     /// The room behind what is filled. Its content is of no meaning.
     pub fn room(&mut self) -> &mut [u8] {
         let end = self.bytes.len().min(self.start + CHUNK_BYTES);

@@ -1,4 +1,4 @@
-//! Chunk key: the codec and key of a stored chunk, sealed for its account, so that whoever stores the same content later can
+//! Chunk key: the codec, key and length of a stored chunk, sealed for its account, so that whoever stores the same content later can
 //! refer to the bytes that are there already.
 
 use common::id::{AccountId, ChunkId};
@@ -15,6 +15,7 @@ const FORMAT: u8 = 1;
 struct Stored {
     codec: u8,
     key: ExtentKey,
+    len: u32,
 }
 
 fn place(account: &AccountId, chunk: &ChunkId) -> Place {
@@ -31,7 +32,7 @@ pub fn seal_chunk_key(
     chunk: &ChunkId,
     secret: &Secret,
 ) -> Result<SealedKey, SealError> {
-    let stored = Stored { codec: secret.codec.number(), key: secret.key.clone() };
+    let stored = Stored { codec: secret.codec.number(), key: secret.key.clone(), len: secret.len };
     aead::seal_bounded(&keys.metadata, &place(account, chunk), FORMAT, &stored)
 }
 
@@ -46,7 +47,7 @@ pub fn open_chunk_key(
     sealed: &SealedKey,
 ) -> Result<Secret, IntegrityError> {
     let stored: Stored = aead::open(&keys.metadata, &place(account, chunk), FORMAT, sealed)?;
-    Ok(Secret { codec: Codec::from_number(stored.codec)?, key: stored.key.clone() })
+    Ok(Secret { codec: Codec::from_number(stored.codec)?, key: stored.key.clone(), len: stored.len })
 }
 
 #[cfg(test)]
@@ -58,30 +59,30 @@ mod tests {
     fn a_chunks_key_opens_for_its_account_and_chunk_alone() {
         let keys = MasterKey([7; 32]).derive();
         let (account, chunk) = (AccountId([1; 16]), ChunkId([2; 20]));
-        let secret = Secret { codec: Codec::Plain, key: ExtentKey([3; 32]) };
+        let secret = Secret { codec: Codec::Zstd, key: ExtentKey([3; 32]), len: 9 };
         let sealed = seal_chunk_key(&keys, &account, &chunk, &secret).unwrap();
         assert_eq!(open_chunk_key(&keys, &account, &chunk, &sealed).unwrap(), secret);
         assert!(open_chunk_key(&keys, &AccountId([9; 16]), &chunk, &sealed).is_err());
         assert!(open_chunk_key(&keys, &account, &ChunkId([9; 20]), &sealed).is_err());
         assert!(open_chunk_key(&MasterKey([8; 32]).derive(), &account, &chunk, &sealed).is_err());
-        let stored = Stored { codec: 1, key: ExtentKey([3; 32]) };
+        let stored = Stored { codec: 2, key: ExtentKey([3; 32]), len: 9 };
         let sealed = aead::seal_bounded(&keys.metadata, &place(&account, &chunk), FORMAT, &stored).unwrap();
         assert!(matches!(
             open_chunk_key(&keys, &account, &chunk, &sealed),
-            Err(IntegrityError::UnknownCodec { codec: 1 })
+            Err(IntegrityError::UnknownCodec { codec: 2 })
         ));
     }
 
     #[test]
     fn golden_bytes_of_a_chunks_key() {
         let keys = MasterKey([7; 32]).derive();
-        let stored = Stored { codec: 0, key: ExtentKey([3; 32]) };
+        let stored = Stored { codec: 0, key: ExtentKey([3; 32]), len: 70_000 };
         let place = place(&AccountId([1; 16]), &ChunkId([2; 20]));
         let sealed = aead::tests::seal_fixed(&keys.metadata, &place, FORMAT, &stored);
         let hex: String = sealed.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(
             hex,
-            "010707070707070707070707079130c750f0b400062058f42d05b1d4a6d986ca4e4299954d041954c3605d8e6dc846f93513884fa2b8801e99106329f1015b"
+            "010707070707070707070707077a20afede2e4fe9dd307f185177fa67df31c9d1e03295028178a226e299c76f76e5a056d2d86e1c0ed3569fbf3631458479c2f7db81839"
         );
     }
 }

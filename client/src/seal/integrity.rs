@@ -13,6 +13,8 @@ pub enum IntegrityError {
     NewerFormat { what: &'static str, found: u8, known: u8 },
     #[error("content was stored with codec {codec}, which this program does not know: use a newer program")]
     UnknownCodec { codec: u8 },
+    #[error("content does not decompress")]
+    Frame,
     #[error("{what} is malformed")]
     Malformed {
         what: &'static str,

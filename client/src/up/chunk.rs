@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use super::send::{prepare, send};
 use super::upload::Upload;
 use super::{Up, UpError};
-use crate::seal::{Plain, Sealed, Secret, open_chunk_key, seal, seal_chunk_key};
+use crate::seal::{Plain, Sealed, Secret, open_chunk_key, seal_as, seal_chunk_key};
 
 /// What storing a chunk came to.
 #[derive(Clone)]
@@ -38,9 +38,9 @@ pub(super) async fn store_plain(
     permit: OwnedSemaphorePermit,
 ) -> Result<StoredChunk, UpError> {
     let keys = up.keys.clone();
-    let wanted = up.redundancy;
+    let (wanted, compression) = (up.redundancy, up.options.compression);
     let work = move || {
-        let (sealed, secret) = seal(plain, &keys);
+        let (sealed, secret) = seal_as(plain, &keys, compression);
         prepare(&sealed, wanted).map(|prepared| (prepared, secret))
     };
     let (prepared, secret) = on_a_core(up, work).await??;

@@ -104,8 +104,9 @@ async fn store(
     let ready = Ready {
         version,
         meta: metadata(&job.meta, written.totals, key)?,
-        sealed_bytes: written.totals.size,
+        sealed_bytes: written.sealed_bytes,
         inline: written.inline,
+        content: None,
     };
     let conflict = upload.publisher().publish(up, job, &ready).await?;
     Ok(PutDone {
@@ -202,6 +203,8 @@ async fn ask(
 /// A file whose chunks and pages are all registered.
 struct Written {
     totals: Totals,
+    /// Bytes of all its sealed runs.
+    sealed_bytes: u64,
     inline: Option<InlinePage>,
     sent: u64,
     degraded: u64,
@@ -216,7 +219,7 @@ async fn write(
     mut nexts: mpsc::Receiver<Next>,
 ) -> Result<Written, UpError> {
     let mut seen: HashMap<ChunkId, StoredChunk> = HashMap::new();
-    let (mut sent, mut degraded) = (0, 0);
+    let (mut sent, mut degraded, mut sealed_bytes) = (0, 0, 0_u64);
     let mut pages: Vec<WirePage> = Vec::new();
     while let Some(next) = nexts.recv().await {
         let (chunk, len, digest, stored) = match next {
@@ -237,6 +240,7 @@ async fn write(
             }
         };
         up.progress().stored(u64::from(len));
+        sealed_bytes = sealed_bytes.saturating_add(stored.secret.len.into());
         if let Some(page) = writer.push(Extent::whole(chunk, len, digest, &stored.secret))? {
             pages.push(wire(page));
         }
@@ -254,7 +258,7 @@ async fn write(
     } else if let Some(page) = last {
         inline = Some(inline_page(page)?);
     }
-    Ok(Written { totals, inline, sent, degraded })
+    Ok(Written { totals, sealed_bytes, inline, sent, degraded })
 }
 
 fn wire(page: NewPage) -> WirePage {

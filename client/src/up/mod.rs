@@ -1,7 +1,7 @@
 //! Up: from local files to visible versions. `read -> cut -> name -> ask -> seal -> place -> send -> register -> publish`.
 //!
 //! In reading order: [`put_files`] (sorts jobs by size), `file` (a file cut into chunks of its own), `pack` (small files that
-//! share chunks), `send` (one chunk to its peers), `chain` (or one copy, which they pass on), `pace` (who of them is slow),
+//! share chunks: a `group` of them is read, `claims` what it stores), `send` (one chunk to its peers), `chain` (or one copy, which they pass on), `pace` (who of them is slow),
 //! `upload` (what the directory holds for it), `publish` (making it visible).
 //!
 //! Guarantees: nothing is visible before every chunk of it has enough shards durable on different peers and is registered; a
@@ -13,11 +13,14 @@
 
 mod chain;
 mod chunk;
+mod claims;
 mod error;
 mod file;
+mod group;
 mod pace;
 mod pack;
 mod publish;
+mod repack;
 mod send;
 mod tally;
 mod upload;
@@ -41,9 +44,11 @@ use crate::seal::Pool;
 use crate::session::Session;
 use crate::transfer::{Progress, PutJob, PutOptions, PutReport, Source};
 
+use claims::Claims;
 pub use error::UpError;
 use file::Reading;
 use pace::Pace;
+pub(crate) use repack::Packer;
 use tally::Tally;
 use upload::Upload;
 
@@ -71,6 +76,8 @@ struct Up {
     cores: Arc<Semaphore>,
     /// The upload that small and middling files share, begun when first needed.
     shared: Mutex<Option<Arc<Upload>>>,
+    /// Small contents that are being stored.
+    claims: Arc<Claims>,
     tally: Tally,
     /// How fast peers take shards.
     pace: std::sync::Mutex<Pace>,
@@ -79,6 +86,25 @@ struct Up {
 }
 
 impl Up {
+    fn new(session: &Session, options: &PutOptions) -> Arc<Self> {
+        let cores = available_parallelism().map_or(2, usize::from);
+        Arc::new(Self {
+            session: session.clone(),
+            keys: Arc::clone(session.keys()),
+            redundancy: options.redundancy,
+            options: options.clone(),
+            gear: Gear::new(session.keys()),
+            pool: Pool::new(CHUNKS_IN_FLIGHT),
+            in_flight: Arc::new(Semaphore::new(CHUNKS_IN_FLIGHT)),
+            cores: Arc::new(Semaphore::new(cores)),
+            shared: Mutex::new(None),
+            claims: Arc::default(),
+            tally: Tally::new(),
+            pace: std::sync::Mutex::new(Pace::new()),
+            open: std::sync::Mutex::default(),
+        })
+    }
+
     fn progress(&self) -> &dyn Progress {
         &*self.options.progress
     }
@@ -125,21 +151,7 @@ pub async fn put_files(
     mut jobs: mpsc::Receiver<PutJob>,
     options: &PutOptions,
 ) -> Result<PutReport, UpError> {
-    let cores = available_parallelism().map_or(2, usize::from);
-    let up = Arc::new(Up {
-        session: session.clone(),
-        keys: Arc::clone(session.keys()),
-        redundancy: options.redundancy,
-        options: options.clone(),
-        gear: Gear::new(session.keys()),
-        pool: Pool::new(CHUNKS_IN_FLIGHT),
-        in_flight: Arc::new(Semaphore::new(CHUNKS_IN_FLIGHT)),
-        cores: Arc::new(Semaphore::new(cores)),
-        shared: Mutex::new(None),
-        tally: Tally::new(),
-        pace: std::sync::Mutex::new(Pace::new()),
-        open: std::sync::Mutex::default(),
-    });
+    let up = Up::new(session, options);
     let result = options.cancel.guard(sort(&up, &mut jobs)).await.unwrap_or(Err(UpError::Interrupted));
     jobs.close();
     // The shared upload holds its room, and its room it.

@@ -1,22 +1,26 @@
-//! Pack: small files, links and empty files. Many share a chunk, a question, a registration and a publication.
+//! Pack: small files, links and empty files. Many share a chunk, a question, a registration and a publication; and those that hold the
+//! same share an extent, whether they are put together or were put before.
 
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::id::VersionId;
+use common::proto::directory::KnownContent;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::chunk::{known, on_a_core, store_sealed};
+use super::claims::{self, Claim, Mine};
 use super::file::{inline_page, metadata};
+use super::group::{self, Group, Member};
 use super::publish::Ready;
 use super::upload::Upload;
 use super::{Up, UpError};
+use crate::content;
 use crate::manifest::{Extent, ManifestKey, Totals, Writer};
-use crate::pack::{PACK_FILE_MAX, PACK_TARGET_BYTES, Pack, PackBuilder};
-use crate::transfer::{PutDone, PutJob, Source};
+use crate::pack::{PACK_FILE_MAX, PACK_TARGET_BYTES, Pack};
+use crate::transfer::{PutDone, PutJob};
 
 /// Files that are read, packed and published together.
 const GROUP_FILES: usize = 512;
@@ -24,19 +28,6 @@ const GROUP_FILES: usize = 512;
 const GROUPS_AT_ONCE: usize = 8;
 /// How long a group waits for more files while the walk finds them.
 const GROUP_PATIENCE: Duration = Duration::from_millis(20);
-
-/// A file with its place in the pack; links and empty files have none.
-struct Packed {
-    job: PutJob,
-    extent: Option<Extent>,
-}
-
-/// What reading one group came to.
-struct Group {
-    pack: Option<Pack>,
-    files: Vec<Packed>,
-    failed: Vec<(String, UpError)>,
-}
 
 /// Takes small jobs until there are no more.
 pub(super) async fn run(up: Arc<Up>, mut jobs: mpsc::Receiver<PutJob>) {
@@ -82,85 +73,145 @@ fn weight(job: &PutJob) -> usize {
     super::size_of(&job.source).and_then(|size| usize::try_from(size).ok()).unwrap_or(0)
 }
 
+/// A small file and what is known of its content.
+struct Stored {
+    job: PutJob,
+    extent: Option<Extent>,
+    /// It is the first of its content, which was not stored before.
+    first: bool,
+}
+
 /// Stores and publishes one group. What fails is told for each of its files.
 async fn store(up: &Arc<Up>, jobs: Vec<PutJob>) {
-    let all = |error: UpError, files: &[Packed]| {
-        for file in files {
-            up.tally.count(up.progress(), &file.job.shown, Err(error.clone()));
-        }
-    };
     let Ok(permit) = Arc::clone(&up.in_flight).acquire_owned().await else { return };
     let shown: Vec<String> = jobs.iter().map(|job| job.shown.clone()).collect();
     let reader = Arc::clone(up);
-    let group = match on_a_core(up, move || read(&reader, jobs)).await {
+    let mut group = match on_a_core(up, move || group::read(&reader, jobs)).await {
         Ok(group) => group,
         Err(error) => {
             return shown.iter().for_each(|shown| up.tally.count(up.progress(), shown, Err(error.clone())));
         }
     };
-    for (shown, error) in group.failed {
+    for (shown, error) in group.failed.drain(..) {
         up.tally.count(up.progress(), &shown, Err(error));
     }
-    let upload = match up.shared().await {
-        Ok(upload) => upload,
-        Err(error) => return all(error, &group.files),
-    };
-    let (sent, degraded) = match group.pack {
-        None => (0, false),
-        Some(pack) => match store_pack(up, &upload, pack, permit).await {
-            Ok(stored) => stored,
-            Err(error) => return all(error, &group.files),
-        },
-    };
-    publish(up, &upload, group.files, sent, degraded).await;
-}
-
-/// Reads, names and seals. Blocking.
-fn read(up: &Up, jobs: Vec<PutJob>) -> Group {
-    let mut group = Group { pack: None, files: Vec::with_capacity(jobs.len()), failed: Vec::new() };
-    let mut builder = PackBuilder::new(&up.pool);
-    let mut packed = Vec::with_capacity(jobs.len());
-    let mut content = Vec::with_capacity(PACK_FILE_MAX);
-    for mut job in jobs {
-        content.clear();
-        let source = std::mem::replace(&mut job.source, Source::None);
-        match read_one(source, &mut content).and_then(|()| push(up, &mut builder, &content)) {
-            Ok(in_pack) => {
-                up.progress().read(content.len() as u64);
-                packed.push(in_pack);
-                group.files.push(Packed { job, extent: None });
+    match store_contents(up, &mut group, permit).await {
+        Ok((upload, placed)) => publish(up, &upload, group.files, placed).await,
+        Err(error) => {
+            for file in &group.files {
+                up.tally.count(up.progress(), &file.job.shown, Err(error.clone()));
             }
-            Err(error) => group.failed.push((job.shown, error)),
         }
     }
-    group.pack = builder.finish(&up.keys);
-    let mut extents = group.pack.as_mut().map(|pack| std::mem::take(&mut pack.extents)).unwrap_or_default().into_iter();
-    for (file, in_pack) in group.files.iter_mut().zip(packed) {
-        if in_pack {
-            file.extent = extents.next();
-        }
-    }
-    group
 }
 
-/// The whole of a small file, which must not have grown beyond a pack's files.
-fn read_one(source: Source, content: &mut Vec<u8>) -> Result<(), UpError> {
-    if matches!(source, Source::None) {
+/// Where the contents of a group are.
+struct Placed {
+    extents: Vec<Result<Extent, UpError>>,
+    /// Those that nobody had stored before.
+    new: Vec<bool>,
+    sent: u64,
+    degraded: bool,
+    /// Kept until the files are published.
+    claims: Vec<Mine>,
+}
+
+impl Placed {
+    fn set(&mut self, number: usize, result: Result<Extent, UpError>) {
+        if let Some(extent) = self.extents.get_mut(number) {
+            *extent = result;
+        }
+    }
+}
+
+/// Has every content stored: by whoever had it before, by another group, or in a pack of this one.
+async fn store_contents(
+    up: &Arc<Up>,
+    group: &mut Group,
+    permit: OwnedSemaphorePermit,
+) -> Result<(Arc<Upload>, Placed), UpError> {
+    let upload = up.shared().await?;
+    let (mut mine, mut theirs) = (Vec::new(), Vec::new());
+    let claims = up.claims.claim(group.contents.iter().map(|content| content.digest));
+    for (number, claim) in claims.into_iter().enumerate() {
+        match claim {
+            Claim::Mine(claim) => mine.push((number, claim)),
+            Claim::Theirs(claim) => theirs.push((number, claim)),
+        }
+    }
+    let nowhere = || Err(UpError::Interrupted);
+    let count = group.contents.len();
+    let extents = (0..count).map(|_| nowhere()).collect();
+    let mut placed = Placed { extents, new: vec![false; count], sent: 0, degraded: false, claims: Vec::new() };
+    if let Err(error) = store_mine(up, &upload, group, &mine, permit, &mut placed).await {
+        // Whoever waits for one of these is to hear why.
+        mine.iter().for_each(|(_, claim)| claim.settle(Err(error.clone())));
+        return Err(error);
+    }
+    for (number, claim) in theirs {
+        placed.set(number, claims::theirs(claim).await);
+    }
+    placed.claims = mine.into_iter().map(|(_, claim)| claim).collect();
+    Ok((upload, placed))
+}
+
+/// Settles all claims of this group.
+async fn store_mine(
+    up: &Arc<Up>,
+    upload: &Upload,
+    group: &mut Group,
+    mine: &[(usize, Mine)],
+    permit: OwnedSemaphorePermit,
+    placed: &mut Placed,
+) -> Result<(), UpError> {
+    let mut unknown = Vec::new();
+    for ((number, claim), known) in mine.iter().zip(known_contents(up, upload, group, mine).await?) {
+        match known {
+            Some(extent) => {
+                claim.settle(Ok(extent.clone()));
+                placed.set(*number, Ok(extent));
+            }
+            None => unknown.push((*number, claim)),
+        }
+    }
+    let (plain, wanted) = group.hand_over(unknown.iter().map(|(number, _)| *number));
+    if unknown.is_empty() {
         return Ok(());
     }
-    let mut reading = super::open(source)?;
-    let limit = PACK_FILE_MAX as u64;
-    reading.by_ref().take(limit).read_to_end(content).map_err(|error| UpError::Read(Arc::new(error)))?;
-    Ok(reading.finish()?)
+    let packer = Arc::clone(up);
+    let pack = move || Group::pack(&plain, &wanted, (&packer.pool, &packer.keys, packer.options.compression));
+    let Some(mut pack) = on_a_core(up, pack).await?? else { return Ok(()) };
+    let extents = std::mem::take(&mut pack.extents);
+    (placed.sent, placed.degraded) = store_pack(up, upload, pack, permit).await?;
+    for ((number, claim), extent) in unknown.into_iter().zip(extents) {
+        claim.settle(Ok(extent.clone()));
+        placed.set(number, Ok(extent));
+        if let Some(new) = placed.new.get_mut(number) {
+            *new = true;
+        }
+    }
+    Ok(())
 }
 
-/// Whether the content takes a place in the pack.
-fn push(up: &Up, builder: &mut PackBuilder, content: &[u8]) -> Result<bool, UpError> {
-    if content.is_empty() {
-        return Ok(false);
+/// For each content that is this group's to store the extent that it has already.
+async fn known_contents(
+    up: &Up,
+    upload: &Upload,
+    group: &Group,
+    mine: &[(usize, Mine)],
+) -> Result<Vec<Option<Extent>>, UpError> {
+    let contents: Vec<_> = mine.iter().filter_map(|(number, _)| group.contents.get(*number)).collect();
+    if contents.is_empty() {
+        return Ok(Vec::new());
     }
-    builder.push(content, &up.keys)?;
-    Ok(true)
+    let account = up.session.account();
+    let known =
+        upload.ask_contents(contents.iter().map(|found| content::id(&found.digest, &up.keys)).collect()).await?;
+    let open = |(wanted, known): (&&group::Content, Option<KnownContent>)| {
+        let extent = content::open(&up.keys, &account, wanted.digest, &known?).ok()?;
+        group::fits(&extent, wanted).then_some(extent)
+    };
+    Ok(contents.iter().zip(known).map(open).collect())
 }
 
 /// Bytes sent for the pack, and whether it has fewer shards than it should.
@@ -171,6 +222,7 @@ async fn store_pack(
     permit: OwnedSemaphorePermit,
 ) -> Result<(u64, bool), UpError> {
     let chunk = pack.sealed.chunk();
+    // It may be there: of a put that was interrupted before it published.
     let stored = match upload.ask(vec![chunk]).await?.pop().flatten() {
         Some(key) => known(up, chunk, &key)?,
         None => store_sealed(up, upload, pack.sealed, pack.secret, permit).await?,
@@ -178,11 +230,21 @@ async fn store_pack(
     Ok((stored.sent, stored.degraded))
 }
 
-async fn publish(up: &Arc<Up>, upload: &Arc<Upload>, files: Vec<Packed>, sent: u64, degraded: bool) {
+async fn publish(up: &Arc<Up>, upload: &Arc<Upload>, files: Vec<Member>, mut placed: Placed) {
     let mut tasks = JoinSet::new();
     // What the pack cost is counted with its first file.
-    let mut cost = Some((sent, u64::from(degraded)));
-    for file in files {
+    let mut cost = Some((placed.sent, u64::from(placed.degraded)));
+    for Member { job, content } in files {
+        let extent = match content.and_then(|number| placed.extents.get(number)) {
+            Some(Err(error)) => {
+                up.tally.count(up.progress(), &job.shown, Err(error.clone()));
+                continue;
+            }
+            Some(Ok(extent)) => Some(extent.clone()),
+            None => None,
+        };
+        let first = content.and_then(|number| placed.new.get_mut(number)).is_some_and(std::mem::take);
+        let file = Stored { job, extent, first };
         let (up, upload) = (Arc::clone(up), Arc::clone(upload));
         let (sent, degraded) = cost.take().unwrap_or_default();
         tasks.spawn(async move {
@@ -192,19 +254,23 @@ async fn publish(up: &Arc<Up>, upload: &Arc<Upload>, files: Vec<Packed>, sent: u
         });
     }
     while tasks.join_next().await.is_some() {}
+    drop(placed.claims);
 }
 
-async fn publish_one(up: &Arc<Up>, upload: &Upload, file: &Packed) -> Result<PutDone, UpError> {
-    let version = VersionId::random();
+async fn publish_one(up: &Arc<Up>, upload: &Upload, file: &Stored) -> Result<PutDone, UpError> {
+    let (version, account) = (VersionId::random(), up.session.account());
     let key = ManifestKey::random();
-    let mut writer = Writer::new(up.session.account(), version, key.clone());
+    let mut writer = Writer::new(account, version, key.clone());
     if let Some(extent) = &file.extent {
         writer.push(extent.clone())?;
     }
     let (page, totals): (_, Totals) = writer.finish()?;
     let inline = page.map(inline_page).transpose()?;
     let meta = metadata(&file.job.meta, totals, key)?;
-    let ready = Ready { version, meta, sealed_bytes: totals.size, inline };
+    let sealed_bytes = file.extent.as_ref().map_or(0, |extent| extent.len.into());
+    let noted = file.extent.as_ref().filter(|_| file.first);
+    let content = noted.map(|extent| content::seal(&up.keys, &account, extent)).transpose()?;
+    let ready = Ready { version, meta, sealed_bytes, inline, content };
     let conflict = upload.publisher().publish(up, &file.job, &ready).await?;
     up.progress().stored(totals.size);
     Ok(PutDone { shown: file.job.shown.clone(), version, bytes: totals.size, sent: 0, degraded: 0, conflict })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use common::id::{NodeId, RequestId, VersionId};
 use common::limits::{ANSWER_BYTES, PUBLISH_FILES};
-use common::proto::directory::{Expect, FilePublished, InlinePage, NewFile, Publish};
+use common::proto::directory::{Expect, FilePublished, InlinePage, NewContent, NewFile, Publish};
 use common::proto::parts::NodeKind;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -33,6 +33,8 @@ pub(super) struct Ready {
     pub(super) meta: VersionMeta,
     pub(super) sealed_bytes: u64,
     pub(super) inline: Option<InlinePage>,
+    /// How the content is found again.
+    pub(super) content: Option<NewContent>,
 }
 
 impl Publisher {
@@ -94,12 +96,14 @@ fn new_file(up: &Up, job: &PutJob, ready: &Ready, node: NodeId, expect: Expect) 
         sealed_bytes: ready.sealed_bytes,
         inline: ready.inline.clone(),
         expect,
+        content: ready.content.clone(),
     })
 }
 
 fn weight(file: &NewFile) -> usize {
     let inline = file.inline.as_ref().map_or(0, |page| page.sealed.len() + page.chunks.len() * 20);
-    256 + file.sealed.len() + file.meta.len() + inline
+    let content = file.content.as_ref().map_or(0, |content| content.sealed.len() + 24);
+    256 + file.sealed.len() + file.meta.len() + inline + content
 }
 
 /// A request's worth of files.

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::grant::SignedGrant;
-use common::id::{ChunkId, RequestId, VersionId};
+use common::id::{ChunkId, ContentId, RequestId, VersionId};
 use common::limits::{ASK_CHUNKS, REGISTER_CHUNKS};
-use common::proto::directory::{Ask, Begin, Extend, NewChunk, NewPage, PutPages, Register};
+use common::proto::directory::{Ask, AskContents, Begin, Extend, KnownContent, NewChunk, NewPage, PutPages, Register};
 use common::proto::parts::SealedKey;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -101,6 +101,18 @@ impl Upload {
         let known = self.up.session.call_directory(&ask).await?.known.into_inner();
         if known.len() != count {
             return Err(UpError::Bug("the directory answered for another number of chunks".to_owned()));
+        }
+        Ok(known)
+    }
+
+    /// For each small content where it is when it is stored already; the upload holds its pack from now on.
+    pub(super) async fn ask_contents(&self, contents: Vec<ContentId>) -> Result<Vec<Option<KnownContent>>, UpError> {
+        let count = contents.len();
+        let Ok(contents) = contents.try_into() else { return Err(UpError::Bug("too many contents asked".to_owned())) };
+        let ask = AskContents { version: self.version, redundancy: self.up.redundancy, contents };
+        let known = self.up.session.call_directory(&ask).await?.known.into_inner();
+        if known.len() != count {
+            return Err(UpError::Bug("the directory answered for another number of contents".to_owned()));
         }
         Ok(known)
     }

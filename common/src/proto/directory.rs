@@ -5,7 +5,7 @@
 //! | everybody enrolled, and guests | [`Hello`], [`GetMap`] |
 //! | everybody enrolled | [`Renew`], [`GetStatus`] |
 //! | client, guest | what is shared: [`OpenShare`], [`ListShared`], [`ReadShared`]; see [`share`](super::share) |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), its shares ([`NewShare`], [`ListShares`], [`RevokeShare`], [`ShowVersion`]), each inside its own account |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), its shares ([`NewShare`], [`ListShares`], [`RevokeShare`], [`ShowVersion`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
 //! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`], [`ListAccounts`], [`SetQuota`] |
 //!
@@ -33,6 +33,7 @@ use crate::time::Timestamp;
 
 pub use crate::proto::past::{Ended, FindMoment, History, HowEnded, Moment, MomentFound, NameState, ReadHistory, When};
 
+pub use crate::proto::content::{AskContents, ContentsAnswered, KnownContent, NewContent};
 pub use crate::proto::govern::{
     CheckStore, ClusterStatus, DrainPeer, GetStatus, PeerStatus, Reconcile, Reconciled, RemovePeer, StoreChecked,
     Upkeep,
@@ -45,6 +46,7 @@ pub use crate::proto::snapshot::{
     CreateSnapshot, GetSnapshot, ListSnapshots, RemoveSnapshot, SnapshotFound, SnapshotMade, SnapshotView, Snapshots,
 };
 
+pub use crate::proto::repack::{ListVersions, PagesSwapped, SwapPages, SwappedPage, VersionOfNode, VersionsListed};
 pub use crate::proto::share::{
     ListShared, ListShares, NewShare, OpenShare, ReadShared, RevokeShare, ShareMade, ShareOpened, ShareTarget,
     ShareView, SharedManifests, SharedWant, Shares, ShowVersion,
@@ -336,6 +338,8 @@ pub struct NewFile {
     pub inline: Option<InlinePage>,
     /// What the caller saw there: the compare of the compare-and-set.
     pub expect: Expect,
+    /// For a small file whose content was not stored yet: how it is found again. Its page names one chunk then.
+    pub content: Option<NewContent>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -504,5 +508,8 @@ requests! {
         84 OpenShare -> ShareOpened;
         85 ListShared -> Listing;
         86 ReadShared -> SharedManifests;
+        93 AskContents -> ContentsAnswered;
+        94 ListVersions -> VersionsListed;
+        95 SwapPages -> PagesSwapped;
     }
 }

@@ -13,6 +13,7 @@
 //!
 //! Non-goals: negotiation inside a version. A different protocol is a different ALPN, and refused in the handshake.
 
+pub mod content;
 pub mod directory;
 pub mod enroll;
 pub mod frame;
@@ -23,6 +24,7 @@ pub mod peer;
 pub mod prune;
 pub mod quota;
 pub mod refusal;
+pub mod repack;
 pub mod share;
 pub mod snapshot;
 

@@ -19,6 +19,8 @@ pub type Label = BoundedText<{ limits::LABEL_BYTES }>;
 pub type Der = BoundedBytes<{ limits::CERTIFICATE_BYTES }>;
 /// A chunk's codec and key, sealed for its account.
 pub type SealedKey = BoundedBytes<{ limits::SEALED_KEY_BYTES }>;
+/// Where a small content lies in a pack, and what opens it, sealed for its account.
+pub type SealedExtent = BoundedBytes<{ limits::SEALED_EXTENT_BYTES }>;
 /// An entry's name, and a folder's mode and times, sealed.
 pub type SealedEntry = BoundedBytes<{ limits::SEALED_ENTRY_BYTES }>;
 /// A version's size, times, mode and manifest key, sealed.

@@ -45,6 +45,8 @@ macro_rules! each_request {
         $check::<OpenShare>($($argument),*); $check::<ListShared>($($argument),*);
         $check::<ReadShared>($($argument),*); $check::<ReadShard>($($argument),*);
         $check::<EnrollGuest>($($argument),*);
+        $check::<CheckStore>($($argument),*); $check::<AskContents>($($argument),*);
+        $check::<ListVersions>($($argument),*); $check::<SwapPages>($($argument),*);
     };
 }
 
@@ -110,6 +112,8 @@ proptest! {
         let _ = DirectoryRequest::decode(tag % 128, &noise);
         let _ = PeerRequest::decode(tag % 128, &noise);
         let _ = EnrollRequest::decode(tag % 128, &noise);
+        let _ = PeerRequest::decode(tag % 16, &noise);
+        let _ = EnrollRequest::decode(tag % 4, &noise);
         let _ = codec::decode::<Refusal>(&noise);
         let _ = codec::decode::<ClusterMap>(&noise);
         let _ = codec::decode::<Grant>(&noise);

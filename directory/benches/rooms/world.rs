@@ -112,6 +112,7 @@ pub(crate) fn publication(files: u8) -> Publish {
         sealed_bytes: 4_096,
         inline: Some(page.clone()),
         expect: Expect::Nothing,
+        content: None,
     };
     let files: Vec<_> = (0..files).map(file).collect();
     Publish { request: RequestId([4; 16]), upload: SMALL, files: files.try_into().unwrap(), done: false }
@@ -192,6 +193,7 @@ impl World {
             sealed_bytes: 128_000_000,
             inline: None,
             expect: Expect::Nothing,
+            content: None,
         };
         let files = vec![file].try_into().unwrap();
         let answer =

@@ -46,6 +46,8 @@ fuzz_target!(|bytes: &[u8]| {
         68 => stable::<Quota>(bytes),
         56 => stable::<Share>(bytes),
         57 => stable::<Guests>(bytes),
+        93 => stable::<Content>(bytes),
+        94 => stable::<Packed>(bytes),
         _ => {
             let _ = key::id_of_device(bytes);
             let _ = key::ids_of_pending(bytes);
@@ -64,6 +66,8 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = key::ids_of_entry_history(bytes);
             let _ = key::ids_of_node_history(bytes);
             let _ = key::place_of_entry(bytes);
+            let _ = key::ids_of_content(bytes);
+            let _ = key::ids_of_packed(bytes);
         }
     }
 });

@@ -117,6 +117,9 @@ fn members() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::OpenShare(OpenShare { share: SHARE, proof: [0; 32] }), client),
         (R::ListShared(ListShared { share: SHARE, proof: [0; 32], folder: NODE, after: None }), client),
         (R::ReadShared(ReadShared { share: SHARE, proof: [0; 32], wants: BoundedVec::empty() }), client),
+        (R::AskContents(AskContents { version: VERSION, redundancy, contents: BoundedVec::empty() }), client),
+        (R::ListVersions(ListVersions { after: None }), client),
+        (R::SwapPages(SwapPages { request: REQUEST, upload: VERSION, pages: BoundedVec::empty() }), client),
     ]
 }
 

@@ -15,6 +15,7 @@ use common::proto::Refusal;
 use common::proto::directory::{Answered, Ask, NewChunk, Register, Registered};
 use common::proto::parts::{SealedKey, ShardAt};
 use common::proto::refusal::What;
+use common::redundancy::Redundancy;
 
 use super::usage::Change;
 use super::{Context, upload, usage};
@@ -31,33 +32,48 @@ impl Operation for Ask {
     async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<Answered, Stop> {
         let account = who.account();
         upload::used(txn, account, self.version, context).await?;
-        let keys: Vec<_> = self.chunks.iter().map(|chunk| key::chunk(account, *chunk)).collect();
-        let chunks = txn.peek_all(&keys).await?;
-        let holds: Vec<_> = self.chunks.iter().map(|chunk| key::hold(account, self.version, *chunk)).collect();
-        txn.fetch(&holds).await?;
-        let mut known = Vec::with_capacity(self.chunks.len());
-        for (chunk, found) in self.chunks.iter().zip(chunks) {
-            let whole = found.filter(|found| {
-                let record = &found.record;
-                // What it has beyond its own redundancy it will not keep.
-                record.redundancy.covers(self.redundancy)
-                    && survives(record, &context.roster) >= Some(self.redundancy.losses())
-            });
-            let Some(_) = whole else {
-                known.push(None);
-                continue;
-            };
-            // From here on the commit rests on the record: whoever condemns the chunk rewrites it.
-            let Some(mut found) = txn.read(&key::chunk(account, *chunk)).await? else { return Err(Stop::Torn) };
-            if found.record.condemned {
-                found.record.condemned = false;
-                txn.put(&key::chunk(account, *chunk), &found.record)?;
-            }
-            hold(txn, account, self.version, *chunk).await?;
-            known.push(Some(found.record.key));
-        }
+        let known = take(txn, account, self.version, &self.chunks, self.redundancy, context).await?;
         Ok(Answered { known: known.try_into().map_err(|_| Refusal::TooLarge(What::Chunk))? })
     }
+}
+
+/// Makes a pending version hold those of these chunks that are whole at this redundancy or better; their sealed keys.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(super) async fn take(
+    txn: &mut Txn,
+    account: AccountId,
+    upload: VersionId,
+    wanted: &[ChunkId],
+    redundancy: Redundancy,
+    context: &Context,
+) -> Result<Vec<Option<SealedKey>>, Stop> {
+    let keys: Vec<_> = wanted.iter().map(|chunk| key::chunk(account, *chunk)).collect();
+    let chunks = txn.peek_all(&keys).await?;
+    let holds: Vec<_> = wanted.iter().map(|chunk| key::hold(account, upload, *chunk)).collect();
+    txn.fetch(&holds).await?;
+    let mut known = Vec::with_capacity(wanted.len());
+    for (chunk, found) in wanted.iter().zip(chunks) {
+        let whole = found.filter(|found| {
+            let record = &found.record;
+            // What it has beyond its own redundancy it will not keep.
+            record.redundancy.covers(redundancy) && survives(record, &context.roster) >= Some(redundancy.losses())
+        });
+        let Some(_) = whole else {
+            known.push(None);
+            continue;
+        };
+        // From here on the commit rests on the record: whoever condemns the chunk rewrites it.
+        let Some(mut found) = txn.read(&key::chunk(account, *chunk)).await? else { return Err(Stop::Torn) };
+        if found.record.condemned {
+            found.record.condemned = false;
+            txn.put(&key::chunk(account, *chunk), &found.record)?;
+        }
+        hold(txn, account, upload, *chunk).await?;
+        known.push(Some(found.record.key));
+    }
+    Ok(known)
 }
 
 /// Makes a pending version hold a chunk.
@@ -186,7 +202,7 @@ fn merge(before: &Chunk, given: Chunk, roster: &Roster) -> (Chunk, bool) {
 }
 
 /// The redundancy of a chunk of copies that was asked for with two; one of shares keeps its own.
-fn wider(before: &Chunk, given: &Chunk) -> common::redundancy::Redundancy {
+fn wider(before: &Chunk, given: &Chunk) -> Redundancy {
     let copies = before.redundancy.k() == 1 && given.redundancy.k() == 1;
     if copies && given.redundancy.n() > before.redundancy.n() { given.redundancy } else { before.redundancy }
 }

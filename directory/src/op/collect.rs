@@ -8,8 +8,8 @@
 use common::id::{AccountId, ChunkId};
 use serde::{Deserialize, Serialize};
 
-use super::Context;
 use super::usage::{self, Change};
+use super::{Context, content};
 use crate::authorize::Itself;
 use crate::schema::{Chunk, key};
 use crate::transact::{Operation, Stop, Txn};
@@ -55,6 +55,9 @@ impl Operation for Collect {
         }
         if !found.record.condemned {
             txn.put(&id, &Chunk { condemned: true, ..found.record })?;
+            return Ok(Fate::Condemned);
+        }
+        if !content::forget(txn, account, chunk).await? {
             return Ok(Fate::Condemned);
         }
         let histories = txn.scan(&key::chunk_histories(account, chunk), HISTORIES).await?;

@@ -5,13 +5,14 @@
 //!
 //! - the tree: [`folder`], [`entry`], [`look`]; as it was: [`past`], [`history`];
 //! - how long it is kept: [`snapshot`], [`keep`], [`prune`], [`let_go`]; who uses what: [`space`], [`usage`];
-//! - uploads: [`upload`], [`chunk`], [`page`], [`publish`];
+//! - uploads: [`upload`], [`chunk`], [`content`], [`page`], [`publish`]; [`repack`];
 //! - what is shared: [`share`] for those whose it is, [`shared`] for those who have a link;
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
 
 pub mod chunk;
 pub mod collect;
+pub mod content;
 pub mod enrol;
 pub mod entry;
 pub mod expire;
@@ -28,6 +29,7 @@ pub mod place;
 pub mod prune;
 pub mod publish;
 pub mod recode;
+pub mod repack;
 pub mod revoke;
 pub mod share;
 pub mod shared;

@@ -13,6 +13,7 @@ use common::proto::directory::{Expect, FilePublished, NewFile, Publish, Publishe
 use common::proto::parts::{NodeKind, SealedPage};
 use common::proto::refusal::What;
 
+use super::content::Noted;
 use super::usage::Change;
 use super::{Context, page, tree, upload, usage};
 use crate::authorize::OfAccount;
@@ -42,6 +43,7 @@ impl Operation for Publish {
         usage::check(txn, account, new).await?;
         let mut names = HashSet::new();
         let mut results = Vec::with_capacity(self.files.len());
+        let mut noted = Noted::default();
         for file in &self.files {
             if !names.insert((file.folder, file.token)) {
                 results.push(FilePublished::Refused(Refusal::Conflict));
@@ -51,6 +53,9 @@ impl Operation for Publish {
                 Err(Stop::Refused(refusal)) => FilePublished::Refused(refusal),
                 result => result?,
             });
+            if let Some(FilePublished::Visible(_)) = results.last() {
+                noted.file(txn, account, file)?;
+            }
         }
         if results.iter().any(|result| matches!(result, FilePublished::Visible(_))) {
             tree::note_change(txn, account, context.now)?;
@@ -59,6 +64,7 @@ impl Operation for Publish {
         let files = i64::try_from(visible).unwrap_or(i64::MAX);
         let [spread, ..] = self.request.0;
         usage::count(txn, account, spread, Change { bytes: 0, files }).await?;
+        noted.write(txn, account)?;
         if self.done && results.iter().all(|result| matches!(result, FilePublished::Visible(_))) {
             pending.ending = true;
             txn.put(&key::pending(account, self.upload), &pending)?;
@@ -106,6 +112,7 @@ async fn publish(
     if going || txn.read(&key::version(account, file.version)).await?.is_some() {
         return Err(Refusal::Exists(What::Version).into());
     }
+    Noted::check(file)?;
     let manifest = manifest(request, txn, account, file).await?;
     // Nothing is refused from here on: what was written so far would stay in the commit.
     if let Some(inline) = manifest {

@@ -1,6 +1,7 @@
 //! Decisions over the store in memory: no socket, no disk, no clock.
 
 mod chunks;
+mod contents;
 mod isolation;
 mod members;
 mod names;
@@ -99,6 +100,7 @@ pub(crate) fn new_file(folder: NodeId, name: u8, at: u8, content: VersionId, exp
         sealed_bytes: 0,
         inline: None,
         expect,
+        content: None,
     }
 }
 

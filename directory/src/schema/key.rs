@@ -117,6 +117,8 @@ mod table {
     pub(super) const SHARE: u8 = 0x38;
     pub(super) const SHARE_OF: u8 = 0x39;
     pub(super) const SHARE_GUESTS: u8 = 0x3a;
+    pub(super) const CONTENT: u8 = 0x3e;
+    pub(super) const PACKED: u8 = 0x3f;
 }
 
 #[must_use]
@@ -540,6 +542,8 @@ pub fn ids_of_done_at(key: &[u8]) -> Result<(Timestamp, [u8; 16], RequestId), Re
 
 mod past;
 pub use past::*;
+mod content;
+pub use content::{all_contents, all_packed, content, ids_of_content, ids_of_packed, packed, packed_in, versions};
 
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod chunk;
+pub mod content;
 pub mod device;
 pub mod done;
 pub mod entry;
@@ -25,6 +26,7 @@ pub mod version;
 
 pub use account::Account;
 pub use chunk::Chunk;
+pub use content::{Content, Packed};
 pub use device::Device;
 pub use done::Done;
 pub use entry::Entry;

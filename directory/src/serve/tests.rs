@@ -161,6 +161,7 @@ async fn members_join_and_what_is_published_survives_a_restart() {
         sealed_bytes: 0,
         inline: None,
         expect: Expect::Nothing,
+        content: None,
     };
     let files = vec![file].try_into().unwrap();
     let published = ask(&client, Publish { request: RequestId::random(), upload, files, done: true }).await.unwrap();

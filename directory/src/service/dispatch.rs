@@ -46,6 +46,9 @@ impl Service {
                 reply::<Extend>(responder, begun).await
             }
             Asked::Ask(r) => self.plain(responder, subject, r).await,
+            Asked::AskContents(r) => self.plain(responder, subject, r).await,
+            Asked::ListVersions(r) => self.plain(responder, subject, r).await,
+            Asked::SwapPages(r) => self.plain(responder, subject, r).await,
             Asked::Register(r) => self.plain(responder, subject, r).await,
             Asked::PutPages(r) => {
                 let done = match authorize::of_account(subject) {

@@ -11,6 +11,8 @@
 //! | hold | its upload |
 //! | a shard in a chunk's record | its place in the index of peers, and the other way round |
 //! | share | its place among its account's |
+//! | a small content's note | its pack |
+//! | a pack's list of contents | its pack |
 //! | chunk | a reference, or a mark that it may be collected; as many shards as it should have, or a mark |
 //!
 //! What can be mended without losing anything is: indexes, references and marks, which follow from other records. A page or a chunk that
@@ -21,7 +23,7 @@ mod shares;
 use std::sync::Arc;
 
 use common::bounded::BoundedVec;
-use common::id::{AccountId, ChunkId, PeerId, ShareId, VersionId};
+use common::id::{AccountId, ChunkId, ContentId, PeerId, ShareId, VersionId};
 use common::limits::FINDINGS;
 use common::map::PeerState;
 use common::proto::Refusal;
@@ -36,7 +38,7 @@ use super::compare::{Look, compare};
 use crate::authorize::Itself;
 use crate::op::{Context, chunk as chunks, place::Changed};
 use crate::schema::key::{self, Range};
-use crate::schema::{Chunk, Entry, Held, Mark, Node, Page, Version, record};
+use crate::schema::{Chunk, Content, Entry, Held, Mark, Node, Packed, Page, Version, record};
 use crate::service::Service;
 use crate::status::CountError;
 use crate::transact::{Operation, Stop, Txn};
@@ -96,6 +98,15 @@ enum Wrong {
         account: AccountId,
         share: ShareId,
     },
+    ContentStale {
+        account: AccountId,
+        content: ContentId,
+    },
+    PackedStale {
+        account: AccountId,
+        pack: ChunkId,
+        version: VersionId,
+    },
     /// The indexes of a chunk: who holds it, whether it is to be repaired, whether it may be collected.
     Indexes {
         account: AccountId,
@@ -133,6 +144,12 @@ impl std::fmt::Display for Wrong {
             }
             Self::Share { account, share } => {
                 write!(f, "account {account}: share {share} is not what the account's list says")
+            }
+            Self::ContentStale { account, content } => {
+                write!(f, "account {account}: small content {content} is noted in a pack that is not there")
+            }
+            Self::PackedStale { account, pack, .. } => {
+                write!(f, "account {account}: contents are listed of pack {pack}, which is not there")
             }
             Self::Indexes { account, chunk } => {
                 write!(f, "account {account}: the indexes of chunk {chunk} are wrong")
@@ -219,6 +236,24 @@ impl Mend {
                 Ok(is_wrong)
             }
             Wrong::Share { account, share } => shares::mend(txn, *account, *share, self.repair).await,
+            Wrong::ContentStale { account, content } => {
+                let note = key::content(*account, *content);
+                let Some(found) = txn.read(&note).await? else { return Ok(false) };
+                let is_wrong = txn.read(&key::chunk(*account, found.record.pack)).await?.is_none();
+                if is_wrong && self.repair {
+                    txn.delete(&note);
+                }
+                Ok(is_wrong)
+            }
+            Wrong::PackedStale { account, pack, version } => {
+                let list = key::packed(*account, *pack, *version);
+                let is_wrong =
+                    txn.read(&key::chunk(*account, *pack)).await?.is_none() && txn.read(&list).await?.is_some();
+                if is_wrong && self.repair {
+                    txn.delete(&list);
+                }
+                Ok(is_wrong)
+            }
             Wrong::Indexes { account, chunk } => {
                 let Some(found) = txn.read(&key::chunk(*account, *chunk)).await? else { return Ok(false) };
                 let wrong = indexes_wrong(txn, *account, *chunk, &found.record, context).await?;
@@ -331,6 +366,20 @@ impl Checking<'_> {
         })
         .await?;
         self.shares().await?;
+        self.over(&key::all_contents(), |key, value, found| {
+            let (account, content) = key::ids_of_content(key)?;
+            let _: Content = record::decode(value)?;
+            found.push(Ask::Suspect(Wrong::ContentStale { account, content }));
+            Ok(())
+        })
+        .await?;
+        self.over(&key::all_packed(), |key, value, found| {
+            let (account, pack, version) = key::ids_of_packed(key)?;
+            let _: Packed = record::decode(value)?;
+            found.push(Ask::Suspect(Wrong::PackedStale { account, pack, version }));
+            Ok(())
+        })
+        .await?;
         self.over(&key::chunks(), |key, value, found| {
             let (account, chunk) = key::ids_of_chunk(key)?;
             found.push(Ask::Chunk { account, chunk, record: Box::new(record::decode(value)?) });
@@ -457,15 +506,17 @@ impl Checking<'_> {
 
     /// Looks again, in a transaction, and mends.
     async fn suspect(&mut self, wrong: Wrong) -> Result<(), CheckError> {
-        if matches!(
+        let mostly_well = matches!(
             wrong,
             Wrong::VersionLost { .. }
                 | Wrong::ReferenceStale { .. }
                 | Wrong::HoldStale { .. }
                 | Wrong::HeldStale { .. }
                 | Wrong::Share { .. }
-        ) && !self.looks_wrong(&wrong).await?
-        {
+                | Wrong::ContentStale { .. }
+                | Wrong::PackedStale { .. }
+        );
+        if mostly_well && !self.looks_wrong(&wrong).await? {
             return Ok(());
         }
         let mend = Mend { wrong, repair: self.repair };

@@ -13,6 +13,7 @@ use client::keystore::{self, Home};
 use client::local::write::Durability;
 use client::meta::Mtime;
 use client::names::{Name, RemotePath};
+use client::seal::Compression;
 use client::session::enroll::enroll;
 use client::session::{Session, SessionOptions};
 use client::transfer::{
@@ -166,7 +167,7 @@ fn put_job(source: Source, folder: NodeId, name: Name, expect: Expect, path: &st
 
 async fn send(session: &Session, job: PutJob, redundancy: Redundancy, fanout: Fanout, cancel: Cancel) -> Result<()> {
     let told = Arc::new(Told::default());
-    let options = PutOptions { redundancy, fanout, cancel, progress: told.clone() };
+    let options = PutOptions { redundancy, fanout, compression: Compression::Auto, cancel, progress: told.clone() };
     let (queue, jobs) = mpsc::channel(1);
     queue.send(job).await?;
     drop(queue);

@@ -220,6 +220,7 @@ pub(super) fn new_file(
         sealed_bytes: file.map_or(0, |file| file.sealed_bytes),
         inline,
         expect: job.expect,
+        content: None,
     })
 }
 

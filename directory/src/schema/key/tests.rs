@@ -49,6 +49,8 @@ fn keys_are_golden() {
         (share_of(A, ShareId([0xbb; 16])).into_bytes(), format!("39{a}{n}")),
         (share_guests(ShareId([0xbb; 16])).into_bytes(), format!("3a{n}")),
         (repair(A, chunk_id).into_bytes(), format!("2c{a}{c}")),
+        (content(A, common::id::ContentId([0xdd; 20])).into_bytes(), format!("3e{a}{c}")),
+        (packed(A, chunk_id, version_id).into_bytes(), format!("3f{a}{c}{v}")),
     ];
     for (key, expected) in cases {
         assert_eq!(hex(&key), expected);
