@@ -4,9 +4,10 @@
 //!
 //! - who can read: [`keys`], [`phrase`], [`keystore`];
 //! - what things are called: [`names`];
-//! - the way to the cluster, and the tree in it: [`session`], [`folder`];
+//! - the way to the cluster, and the tree in it: [`session`], [`folder`]; as it was: [`past`];
 //! - the data's way: [`cut`], [`seal`], [`pack`], [`manifest`], [`meta`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
+//! - [`sync`], which makes one folder like another;
 //! - the command line on top: [`cli`], stopped by [`cancel`]; and [`bench`], which measures all of it.
 
 pub mod bench;
@@ -22,8 +23,10 @@ pub mod manifest;
 pub mod meta;
 pub mod names;
 pub mod pack;
+pub mod past;
 pub mod phrase;
 pub mod seal;
 pub mod session;
+pub mod sync;
 pub mod transfer;
 pub mod up;

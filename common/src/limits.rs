@@ -61,6 +61,8 @@ pub const PUBLISH_FILES: usize = 256;
 pub const MAKE_FOLDERS: usize = 128;
 /// Entries in one page of a listing.
 pub const LIST_ENTRIES: usize = 256;
+/// States in one page of a name's history.
+pub const HISTORY_STATES: usize = 128;
 /// Versions whose manifests are read in one request.
 pub const READ_MANIFESTS: usize = 256;
 /// Chunk placements in one answer.
@@ -119,6 +121,7 @@ const _: () = {
     );
     assert!(LIST_ENTRIES <= SNAPSHOTS);
     assert!(LIST_ENTRIES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256) < MESSAGE_BYTES, "a listing fits");
+    assert!(HISTORY_STATES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 320) < MESSAGE_BYTES, "so does a history");
     assert!(NAME_BYTES + 256 <= SEALED_ENTRY_BYTES && LINK_TARGET_BYTES + 256 <= SEALED_META_BYTES);
     assert!(
         PUBLISH_FILES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + INLINE_PAGE_BYTES + INLINE_CHUNKS * 20 + 256)

@@ -157,6 +157,8 @@ pub fn may(role: Role, request: &DirectoryRequest) -> bool {
         | DirectoryRequest::Rename(_)
         | DirectoryRequest::Remove(_)
         | DirectoryRequest::ReadManifests(_)
+        | DirectoryRequest::FindMoment(_)
+        | DirectoryRequest::ReadHistory(_)
         | DirectoryRequest::Begin(_)
         | DirectoryRequest::Extend(_)
         | DirectoryRequest::Ask(_)

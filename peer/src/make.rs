@@ -156,7 +156,7 @@ fn derive(
     let addresses = match request.address {
         Some(_) if request.from == request.to => Vec::new(),
         Some(_) | None if request.to.k() == 1 => vec![ShardAddress::of(&sealed); request.to.n()],
-        Some(_) | None => all.iter().map(|shard| ShardAddress::of(shard)).collect(),
+        Some(_) | None => ShardAddress::of_all(all.iter().map(|shard| &**shard)),
     };
     let shard = all.get(usize::from(request.index)).cloned().unwrap_or_default();
     drop((all, sealed));

@@ -26,7 +26,10 @@ fn command(words: &[&str]) -> Command {
 
 fn run(words: &[&str], input: &str) -> Output {
     let mut child = command(words).spawn().unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    // Who refuses before it reads may be gone by now.
+    if let Err(error) = child.stdin.take().unwrap().write_all(input.as_bytes()) {
+        assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{error}");
+    }
     child.wait_with_output().unwrap()
 }
 

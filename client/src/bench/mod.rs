@@ -97,6 +97,8 @@ pub struct Plan {
     pub place: Place,
     /// The local folder in which everything is made.
     pub below: PathBuf,
+    /// Where the servers that are started keep what they store; `None`: below the same folder.
+    pub stores: Option<PathBuf>,
     pub only: BTreeSet<Part>,
     /// Of a large file.
     pub size: ByteSize,
@@ -201,13 +203,15 @@ impl Bench<'_> {
         }
         let programs = Programs::find(&self.plan.shoal)?;
         check_room(&self.plan.below, self.plan.room(&redundancy), true)?;
+        let stores = self.plan.stores.clone().unwrap_or_else(|| self.scratch.path().to_owned());
+        check_room(&stores, self.plan.room(&redundancy), true)?;
         let last = redundancy.len().saturating_sub(1);
         for (number, redundancy) in redundancy.into_iter().enumerate() {
             if !self.plan.at(number == last).iter().any(|part| self.plan.has(*part)) {
                 continue;
             }
             let peers = peers.unwrap_or(redundancy.n());
-            let wanted = Wanted { programs: &programs, below: self.scratch.path(), peers, redundancy };
+            let wanted = Wanted { programs: &programs, below: &stores, peers, redundancy };
             let cluster = Cluster::start(&wanted, self.cancel, self.say)?;
             let target = Target::started(programs.shoal.clone(), cluster, self.cancel)?;
             self.on(&target, redundancy, number == last)?;
@@ -296,6 +300,7 @@ mod tests {
             shoal: PathBuf::new(),
             place: Place::Start { peers: None },
             below: PathBuf::new(),
+            stores: None,
             only: only.iter().copied().collect(),
             size: ByteSize(size),
             small: 10_000,

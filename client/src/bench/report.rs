@@ -46,6 +46,7 @@ impl Report {
             "size": plan.size.0,
             "small": plan.small,
             "times": plan.times,
+            "stores": plan.stores.as_ref().map(|folder| folder.to_string_lossy()),
         });
         Self { machine: Machine::this(), date, settings, bars, rows, latency: None, wire: None, devices: None, left: 0 }
     }
@@ -160,6 +161,7 @@ mod tests {
             shoal: PathBuf::new(),
             place: Place::Start { peers: None },
             below: PathBuf::new(),
+            stores: None,
             only: BTreeSet::new(),
             size: ByteSize::gib(1),
             small: 1,

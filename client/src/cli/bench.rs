@@ -67,6 +67,7 @@ fn plan(context: &Context, args: Bench) -> anyhow::Result<Plan> {
         shoal,
         place,
         below,
+        stores: args.stores,
         only,
         size: args.size,
         small: args.small as usize,
@@ -134,6 +135,9 @@ fn show(output: &mut Output, report: &Report) -> std::io::Result<()> {
     let machine = &report.machine;
     let (cores, memory) = (machine.cores, ByteSize(machine.memory_bytes));
     output.line(format!("{cores} cores {}, {memory}, Linux {}, {}", machine.cpu, machine.kernel, report.date))?;
+    if let Some(stores) = report.settings.get("stores").and_then(serde_json::Value::as_str) {
+        output.line(format!("the servers' data below {stores}"))?;
+    }
     let (large, small): (Vec<&Row>, Vec<&Row>) = report.rows.iter().partition(|row| row.files == 1);
     if !large.is_empty() {
         show_large(output, report, &large)?;

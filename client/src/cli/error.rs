@@ -19,6 +19,10 @@ pub enum CommandError {
     NoName { path: String },
     #[error("standard input can be stored once, and not twice")]
     StdinTwice,
+    #[error("a folder is compared with itself at two times, or with another folder: not both")]
+    FolderTwice,
+    #[error("{} is no time and no snapshot", Shown(given))]
+    NoTime { given: Vec<u8> },
     #[error("a folder cannot be written to standard output")]
     FolderToStdout,
     #[error("this account has a master key already, which this device does not have")]

@@ -64,7 +64,8 @@ pub(super) fn prepare(sealed: &Sealed, wanted: Redundancy) -> Result<Prepared, U
         let address = ShardAddress::of(bytes);
         shards.into_iter().map(|shard| (address, shard)).collect()
     } else {
-        shards.into_iter().map(|shard| (ShardAddress::of(&shard), shard)).collect()
+        let addresses = ShardAddress::of_all(shards.iter().map(|shard| &**shard));
+        addresses.into_iter().zip(shards).collect()
     };
     let sealed_len = u32::try_from(bytes.len()).map_err(|_| UpError::Bug("a chunk over 4 GiB".to_owned()))?;
     Ok(Prepared { chunk: sealed.chunk(), sealed_len, redundancy, shards })

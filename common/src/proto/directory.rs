@@ -3,7 +3,7 @@
 //! | who | requests |
 //! |---|---|
 //! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]) and snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]) and usage ([`MeasureSpace`], [`GetUsage`]), each inside its own account |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
 //! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`], [`ListAccounts`], [`SetQuota`] |
 //!
@@ -28,6 +28,8 @@ use crate::proto::parts::{
 use crate::proto::refusal::Refusal;
 use crate::redundancy::Redundancy;
 use crate::time::Timestamp;
+
+pub use crate::proto::past::{Ended, FindMoment, History, HowEnded, Moment, MomentFound, NameState, ReadHistory, When};
 
 pub use crate::proto::govern::{
     CheckStore, ClusterStatus, DrainPeer, GetStatus, PeerStatus, Reconcile, Reconciled, RemovePeer, StoreChecked,
@@ -102,6 +104,8 @@ pub struct LookUp {
     pub path: BoundedVec<NameToken, { limits::PATH_DEPTH }>,
     /// Who is going to read the file at the end wants its manifest in the same answer.
     pub manifest: bool,
+    /// As it was at this sequence; `None` for now.
+    pub at: Option<u64>,
 }
 
 /// The entries found on the way; fewer than asked for when a name is missing or a file stands in the way.
@@ -118,12 +122,15 @@ pub struct Found {
 pub struct List {
     pub folder: NodeId,
     pub after: Option<NameToken>,
+    /// As it was at this sequence; `None` for now.
+    pub at: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     pub entries: BoundedVec<EntryView, { limits::LIST_ENTRIES }>,
-    pub more: bool,
+    /// There may be more behind this token. Of the past a page may be empty and have one behind it all the same.
+    pub next: Option<NameToken>,
 }
 
 /// Makes folders, in order, so that a later one may lie in an earlier one.
@@ -471,6 +478,8 @@ requests! {
         53 RemovePeer -> Done;
         54 Reconcile -> Reconciled;
         55 CheckStore -> StoreChecked;
+        60 FindMoment -> MomentFound;
+        61 ReadHistory -> History;
         65 CreateSnapshot -> SnapshotMade;
         66 ListSnapshots -> Snapshots;
         67 GetSnapshot -> SnapshotFound;

@@ -18,6 +18,7 @@ pub mod enroll;
 pub mod frame;
 pub mod govern;
 pub mod parts;
+pub mod past;
 pub mod peer;
 pub mod prune;
 pub mod quota;

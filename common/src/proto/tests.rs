@@ -35,6 +35,7 @@ macro_rules! each_request {
         $check::<SetRedundancy>($($argument),*); $check::<DrainPeer>($($argument),*);
         $check::<RemovePeer>($($argument),*); $check::<Reconcile>($($argument),*);
         $check::<CheckStore>($($argument),*);
+        $check::<FindMoment>($($argument),*); $check::<ReadHistory>($($argument),*);
         $check::<CreateSnapshot>($($argument),*); $check::<ListSnapshots>($($argument),*);
         $check::<GetSnapshot>($($argument),*); $check::<RemoveSnapshot>($($argument),*);
         $check::<PlanPrune>($($argument),*); $check::<Prune>($($argument),*); $check::<MeasureSpace>($($argument),*);

@@ -56,6 +56,9 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = key::ids_of_reference(bytes);
             let _ = key::ids_of_page(bytes);
             let _ = key::ids_of_hold(bytes);
+            let _ = key::since_of_past(bytes);
+            let _ = key::token_of_past(bytes);
+            let _ = key::time_of_change(bytes);
             let _ = key::ids_of_entry_history(bytes);
             let _ = key::ids_of_node_history(bytes);
             let _ = key::place_of_entry(bytes);

@@ -20,8 +20,9 @@ impl Operation for Rename {
         Some(self.request)
     }
 
-    async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Done, Stop> {
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<Done, Stop> {
         let account = who.account();
+        tree::note_change(txn, account, context.now)?;
         let from = (self.from_folder, self.from_token);
         let to = (self.to_folder, self.to_token);
         let there = txn.read(&key::entry(account, from.0, from.1)).await?;
@@ -88,8 +89,9 @@ impl Operation for Remove {
         Some(self.request)
     }
 
-    async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Done, Stop> {
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<Done, Stop> {
         let account = who.account();
+        tree::note_change(txn, account, context.now)?;
         let there = txn.read(&key::entry(account, self.folder, self.token)).await?;
         let there = there.ok_or(Refusal::NotFound(What::Entry))?;
         if there.record.node != self.node {

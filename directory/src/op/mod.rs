@@ -3,8 +3,8 @@
 //!
 //! All keys of a client's operations are made from the account of its certificate, and never from the request.
 //!
-//! - the tree: [`folder`], [`entry`], [`look`];
-//! - history: [`snapshot`], [`keep`], [`prune`], [`let_go`]; who uses what: [`space`], [`usage`];
+//! - the tree: [`folder`], [`entry`], [`look`]; as it was: [`past`], [`history`];
+//! - how long it is kept: [`snapshot`], [`keep`], [`prune`], [`let_go`]; who uses what: [`space`], [`usage`];
 //! - uploads: [`upload`], [`chunk`], [`page`], [`publish`];
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
@@ -16,11 +16,13 @@ pub mod entry;
 pub mod expire;
 pub mod folder;
 pub mod govern;
+pub mod history;
 pub mod keep;
 pub mod let_go;
 pub mod look;
 pub mod note;
 pub mod page;
+pub mod past;
 pub mod place;
 pub mod prune;
 pub mod publish;

@@ -52,6 +52,9 @@ impl Operation for Publish {
                 result => result?,
             });
         }
+        if results.iter().any(|result| matches!(result, FilePublished::Visible(_))) {
+            tree::note_change(txn, account, context.now)?;
+        }
         let visible = results.iter().filter(|result| matches!(result, FilePublished::Visible(_))).count();
         let files = i64::try_from(visible).unwrap_or(i64::MAX);
         let [spread, ..] = self.request.0;

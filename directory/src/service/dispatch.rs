@@ -35,6 +35,8 @@ impl Service {
             Asked::Rename(r) => self.plain(responder, subject, r).await,
             Asked::Remove(r) => self.plain(responder, subject, r).await,
             Asked::ReadManifests(r) => self.plain(responder, subject, r).await,
+            Asked::FindMoment(r) => self.plain(responder, subject, r).await,
+            Asked::ReadHistory(r) => self.plain(responder, subject, r).await,
             Asked::Begin(r) => {
                 let begun = self.for_account(subject, &r).await.and_then(|granted| self.begun(granted));
                 reply::<Begin>(responder, begun).await

@@ -118,6 +118,12 @@ impl Buffer {
         }
     }
 
+    /// What lies behind an offset in one run.
+    pub(crate) fn run(&self, offset: usize) -> &[u8] {
+        let piece = self.pieces.get(offset / PIECE).map(Aligned::as_slice).unwrap_or_default();
+        piece.get(offset % PIECE..).unwrap_or_default()
+    }
+
     /// The first `len` bytes, a run for each piece.
     pub(crate) fn runs(&mut self, len: usize) -> Vec<&mut [u8]> {
         let mut left = len;

@@ -31,7 +31,7 @@ impl Store {
         }
         check_room(self.inner.free()?, disk_bytes(len))?;
         let buffer = self.inner.incoming.take(HEADER + len).await?;
-        Ok(ShardBuffer::new(buffer, len))
+        Ok(ShardBuffer::new(buffer, len, Arc::clone(&self.inner.company)))
     }
 
     /// Writes a shard; returns when it is durable, and only then is it visible. A shard that is here already is not
@@ -94,7 +94,7 @@ impl Store {
     }
 }
 
-fn disk_bytes(len: usize) -> u64 {
+pub(super) fn disk_bytes(len: usize) -> u64 {
     u64::from(pages_of(len)) * PAGE as u64
 }
 
