@@ -131,8 +131,8 @@ fn tree(work: &Path) -> std::path::PathBuf {
     fs::create_dir_all(tree.join("sub/deep")).unwrap();
     fs::create_dir(tree.join("empty")).unwrap();
     file(&tree, "large", 1, 2_000_000);
-    for number in 0..20 {
-        file(&tree.join("sub"), &format!("{number}"), number, 100 + 1_000 * number as usize);
+    for (number, seed) in (0..20).zip(0_u64..) {
+        file(&tree.join("sub"), &format!("{number}"), seed, 100 + 1_000 * number);
     }
     file(&tree.join("sub/deep"), "file", 77, 5_000);
     std::os::unix::fs::symlink("../large", tree.join("sub/link")).unwrap();
@@ -228,6 +228,41 @@ fn a_folder_is_read_and_restored_as_it_was() {
     shoal(&cluster, 0, &["restore", "/", "--at", &then, "--to", "/all"]);
     let all = fetched(&cluster, &work, "all", &["/all/t"]);
     assert_eq!(content::describe(&all).unwrap(), like);
+}
+
+#[test]
+fn a_snapshot_is_a_time_and_what_was_pruned_is_said_to_be_gone() {
+    let (cluster, work) = one_peer();
+    let (a, b) = (file(&work, "a", 1, 3_000), file(&work, "b", 2, 7_000));
+    shoal(&cluster, 0, &["put", text(&a), "/f"]);
+    shoal(&cluster, 0, &["snapshot", "create", "before"]);
+    shoal(&cluster, 0, &["put", text(&b), "/f"]);
+    shoal(&cluster, 0, &["put", text(&b), "/g"]);
+    let second = version(&cluster, "/f", 0);
+    shoal(&cluster, 0, &["put", text(&a), "/f"]);
+
+    cat(&cluster, &["/f", "--at", "before"], &a);
+    assert_eq!(names_at(&cluster, "before"), ["f"]);
+    assert_eq!(json(&cluster, &["du", "/", "--at", "before"])["bytes"], 3_000);
+    assert_eq!(json(&cluster, &["du", "/"])["bytes"], 10_000);
+    let told = objects(&shoal(&cluster, 0, &["--json", "diff", "before", "now"]));
+    let told: Vec<_> = told.iter().map(|d| d["event"].as_str().unwrap()).collect();
+    assert_eq!(told, ["added", "end"], "/f is as it was");
+
+    // What nothing keeps goes; what the snapshot pins and what is current stays.
+    shoal(&cluster, 0, &["prune", "--keep-last", "1"]);
+    let states = versions(&cluster, "/f");
+    assert_eq!(column(&states, "ended"), ["-", "replaced"]);
+    refused(&cluster, 1, &["cat", &second], "shoal versions /f");
+    refused(&cluster, 1, &["restore", &second], "shoal versions /f");
+    cat(&cluster, &["/f", "--at", "before"], &a);
+    shoal(&cluster, 0, &["rm", "/f"]);
+    shoal(&cluster, 0, &["restore", "/f", "--at", "before"]);
+    cat(&cluster, &["/f"], &a);
+}
+
+fn names_at(cluster: &Cluster, when: &str) -> Vec<String> {
+    shoal(cluster, 0, &["ls", "/", "--at", when]).text().lines().map(str::to_owned).collect()
 }
 
 /// Two devices of one account, the second one with the phrase of the first.

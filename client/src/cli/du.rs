@@ -12,14 +12,19 @@ use super::context::Context;
 use super::exit::Exit;
 use super::output::{ToPath, name_into, table};
 use super::ticker::Ticker;
-use crate::folder::{self, Entry, FolderError, Listing, NodeId, prune};
+use crate::folder::{Entry, FolderError, Listing, NodeId, prune};
 use crate::names::RemotePath;
+use crate::past::When;
+use crate::past::spot::{moment, spot};
 use crate::session::Session;
 
 pub(super) async fn run(context: &mut Context, args: Du) -> Outcome {
-    match args.path {
-        Some(path) => below(context, &RemotePath::from_os(&path)?).await,
-        None => all(context).await,
+    match (args.path, args.time.at) {
+        (None, None) => all(context).await,
+        (path, at) => {
+            let path = path.map_or_else(|| Ok(RemotePath::root()), |path| RemotePath::from_os(&path))?;
+            below(context, &path, at).await
+        }
     }
 }
 
@@ -70,7 +75,7 @@ fn rows(space: &Space) -> [(&'static str, Held); 5] {
     ]
 }
 
-/// What is there below a path now, each file as if it shared nothing.
+/// What is there below a path, each file as if it shared nothing.
 #[derive(Default)]
 struct Below {
     files: u64,
@@ -94,14 +99,17 @@ fn stored(sealed: u64, redundancy: Redundancy) -> u64 {
     sealed.div_ceil(k).saturating_mul(n)
 }
 
-async fn below(context: &mut Context, path: &RemotePath) -> Outcome {
+async fn below(context: &mut Context, path: &RemotePath, at: Option<When>) -> Outcome {
     let session = context.session().await?;
-    let found = folder::resolve(&session, path).await?;
+    let spot = spot(&session, path, moment(&session, at.as_ref()).await?, false).await?;
+    if let Some(moment) = spot.moment {
+        context.note(&format!("as of {moment}"));
+    }
     let mut below = Below::default();
-    match found.target(path)? {
+    match spot.target()? {
         Some(entry) if !entry.is_folder() => below.count(entry),
-        Some(entry) => walk(&session, entry.node, &mut below).await?,
-        None => walk(&session, session.root(), &mut below).await?,
+        Some(entry) => walk(&session, entry.node, spot.at, &mut below).await?,
+        None => walk(&session, session.root(), spot.at, &mut below).await?,
     }
     let Below { files, bytes, sealed, stored } = below;
     if context.output.is_json() {
@@ -123,10 +131,10 @@ async fn below(context: &mut Context, path: &RemotePath) -> Outcome {
 }
 
 /// Folder by folder; memory for a page, and for the folders that are still to be looked at.
-async fn walk(session: &Session, folder: NodeId, below: &mut Below) -> Result<(), FolderError> {
+async fn walk(session: &Session, folder: NodeId, at: Option<u64>, below: &mut Below) -> Result<(), FolderError> {
     let mut todo = vec![folder];
     while let Some(folder) = todo.pop() {
-        let mut listing = Listing::new(session, folder);
+        let mut listing = Listing::at(session, folder, at);
         while let Some(page) = listing.next_page().await? {
             for entry in &page {
                 below.count(entry);

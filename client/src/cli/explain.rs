@@ -228,7 +228,7 @@ fn judge_session(error: &SessionError) -> Option<Verdict> {
         SessionError::NoKey { .. } => Verdict::new(Exit::Integrity),
         SessionError::Misused { .. } => Verdict::new(Exit::Failure),
         SessionError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
-        SessionError::Key(_) | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
+        SessionError::Key { .. } | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
     })
 }
 

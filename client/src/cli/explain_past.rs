@@ -11,7 +11,7 @@ pub(super) fn judge_past(error: &PastError) -> Option<Verdict> {
             Verdict::hint(Exit::Usage, "leave --at away for what is there now, or name an earlier time")
         }
         PastError::BeforeTheBeginning { first, .. } => {
-            Verdict::hint(Exit::Failure, format!("name a later time; the earliest is --at {first}"))
+            Verdict::hint(Exit::Failure, format!("name a later time; the earliest is --at @{}", first.sequence))
         }
         PastError::SequenceTooEarly { first, .. } => Verdict::hint(Exit::Failure, format!("the earliest is @{first}")),
         PastError::SequenceTooLate { .. } => Verdict::hint(Exit::Failure, "shoal versions PATH shows what there is"),

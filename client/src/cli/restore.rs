@@ -55,13 +55,15 @@ fn tell(context: &mut Context, restored: &Restored) -> Outcome {
         object.insert("failed".to_owned(), failed.into());
         context.output.object(&Value::Object(object))?;
     } else if context.output.is_chatty() {
-        let mut line = format!("{path}: as of @{sequence}; {} files restored", copied.files);
-        for (count, what) in
-            [(copied.folders, "folders made"), (copied.unchanged, "files were so already"), (failed, "failed")]
-        {
-            if count > 0 {
-                line.push_str(&format!(", {count} {what}"));
-            }
+        let mut line = format!("{path}: as of @{sequence}; restored {}", count(copied.files, "file"));
+        if copied.folders > 0 {
+            line.push_str(&format!(", made {}", count(copied.folders, "folder")));
+        }
+        if copied.unchanged > 0 {
+            line.push_str(&format!("; {} so already", count(copied.unchanged, "file")));
+        }
+        if failed > 0 {
+            line.push_str(&format!("; {failed} failed"));
         }
         context.output.line(line)?;
     }
@@ -69,4 +71,8 @@ fn tell(context: &mut Context, restored: &Restored) -> Outcome {
         return Err(Interrupted.into());
     }
     Ok(if failed == 0 { Exit::Ok } else { Exit::Partly })
+}
+
+fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

@@ -128,7 +128,10 @@ fn golden_bytes_of_entry_and_version() {
         entry::FORMAT,
         &sealing,
     );
-    assert_eq!(hex(&sealed), "010707070707070707070707070e5097e319bee5c5e94131781240e9c08a83c303c2724a6096e7e7544a24a0b769a525759f64f92e283c4215996ef8be13a99a93e28122713d40f816");
+    assert_eq!(
+        hex(&sealed),
+        "010707070707070707070707070e5097e319bee5c5e94131781240e9c08a83c303c2724a6096e7e7544a24a0b769a525759f64f92e283c4215996ef8be13a99a93e28122713d40f816"
+    );
     let encoded = hex(&common::codec::encode(&file()).unwrap());
     assert_eq!(encoded, format!("00fc701101000305fba4010103{}", "09".repeat(32)));
     let sealed = aead::tests::seal_fixed(&key.0, &version_place().place(), version::FORMAT, &file());

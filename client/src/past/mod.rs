@@ -29,8 +29,8 @@ pub use when::When;
 pub enum PastError {
     #[error("{asked} is in the future: the directory's clock says {now}")]
     Future { asked: Timestamp, now: Timestamp },
-    #[error("nothing was stored by {asked}: the first change was at {first}")]
-    BeforeTheBeginning { asked: Timestamp, first: Timestamp },
+    #[error("nothing was stored by {asked}: the first change was at {}", first.at)]
+    BeforeTheBeginning { asked: Timestamp, first: Moment },
     #[error("nothing was stored at @{sequence}: the first change was @{first}")]
     SequenceTooEarly { sequence: u64, first: u64 },
     #[error("there is no sequence @{sequence} yet: the last one is @{last}")]

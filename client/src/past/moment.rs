@@ -1,12 +1,15 @@
 //! Moment: the sequence that a time is, and the exact time of the state that it shows.
 
 use std::fmt;
+use std::time::Duration;
 
 use common::proto::directory::{self, FindMoment};
 use common::time::Timestamp;
 
 use super::{PastError, When, snapshot};
 use crate::session::Session;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// A state of the account's tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +37,11 @@ pub async fn find(session: &Session, when: &When) -> Result<Moment, PastError> {
         When::Sequence(sequence) => directory::When::Sequence(*sequence),
         When::Snapshot(name) => directory::When::Sequence(snapshot::sequence(session, name).await?),
     };
-    let found = session.call_directory(&FindMoment { when: asked }).await?;
+    let mut found = session.call_directory(&FindMoment { when: asked }).await?;
+    // This very second is typed without what is left of it.
+    if found.asked > found.now && found.asked.since(found.now) < SECOND {
+        found = session.call_directory(&FindMoment { when: directory::When::Now }).await?;
+    }
     if let Some(moment) = found.moment {
         return Ok(Moment { sequence: moment.sequence, at: moment.at });
     }
@@ -45,6 +52,9 @@ pub async fn find(session: &Session, when: &When) -> Result<Moment, PastError> {
         }
         directory::When::Sequence(sequence) => PastError::SequenceTooEarly { sequence, first: first.sequence },
         _ if found.asked > found.now => PastError::Future { asked: found.asked, now: found.now },
-        _ => PastError::BeforeTheBeginning { asked: found.asked, first: first.at },
+        _ => {
+            let first = Moment { sequence: first.sequence, at: first.at };
+            PastError::BeforeTheBeginning { asked: found.asked, first }
+        }
     })
 }

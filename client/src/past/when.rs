@@ -6,7 +6,8 @@
 //! | `@1234` | the state that this sequence of the journal left |
 //! | `90s`, `30m`, `2h`, `3d`, `1w`, `1d12h` | so long ago, by the directory's clock |
 //! | `2026-11-21` | the beginning of that day, in UTC |
-//! | `2026-11-21T14:00:00Z`, `2026-11-21 14:00+01:00` | that time; the offset must be there |
+//! | `2026-11-21T14:00:00Z`, `2026-11-21 14:00+01:00` | that time, to the end of the second, as times are shown; the offset must be there |
+//! | `2026-11-21T14:00:00.250Z` | exactly then |
 //! | anything else | the snapshot of that name |
 
 use std::str::FromStr;
@@ -131,6 +132,7 @@ fn clock_millis(text: &str) -> Result<i64, WhenError> {
     if hour > 23 || minute > 59 || second > 60 || !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return Err(WhenError::Time);
     }
+    let fraction = if fraction.is_empty() { "999" } else { fraction };
     let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
     let millis: i64 = thousandths.parse().map_err(|_| WhenError::Time)?;
     let behind = match offset {
@@ -185,10 +187,11 @@ mod tests {
             ("1w", ago(604_800)),
             ("1d12h", ago(129_600)),
             ("2026-11-21", at(1_795_219_200_000)),
-            ("2026-11-21T14:08:29Z", at(1_795_270_109_000)),
+            ("2026-11-21T14:08:29Z", at(1_795_270_109_999)),
+            ("2026-11-21T14:08:29.0Z", at(1_795_270_109_000)),
             ("2026-11-21t15:08:29.25+01:00", at(1_795_270_109_250)),
-            ("2026-11-21 09:08-05:00", at(1_795_270_080_000)),
-            ("2000-02-29T00:00:00Z", at(951_782_400_000)),
+            ("2026-11-21 09:08-05:00", at(1_795_270_080_999)),
+            ("2000-02-29T00:00:00Z", at(951_782_400_999)),
             ("1969-12-31", at(0)),
             ("before-the-trip", When::Snapshot("before-the-trip".to_owned())),
             ("3 days", When::Snapshot("3 days".to_owned())),
@@ -216,7 +219,8 @@ mod tests {
         #[test]
         fn every_printed_time_is_read_back(seconds in 0..253_402_300_799_u64) {
             let time = Timestamp(seconds * 1_000);
-            prop_assert_eq!(time.to_string().parse::<When>(), Ok(When::At(time)));
+            let end = Timestamp(time.0 + 999);
+            prop_assert_eq!(time.to_string().parse::<When>(), Ok(When::At(end)));
         }
 
         #[test]

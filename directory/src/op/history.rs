@@ -104,7 +104,8 @@ impl Operation for ReadHistory {
         let (mut states, mut bytes, mut more) = (Vec::new(), 0, false);
         let mut newest = self.before.map_or(Some(u64::MAX), |before| before.checked_sub(1));
         while let Some(at) = newest {
-            let Some(state) = state(txn, account, place, at).await? else { break };
+            let newer = states.last().map(|newer: &NameState| Moment { sequence: newer.entry.since, at: newer.at });
+            let Some(state) = state(txn, account, place, at, newer).await? else { break };
             bytes += look::entry_bytes(&state.entry) + 64;
             more = states.len() >= HISTORY_STATES || (bytes > ANSWER_BYTES && !states.is_empty());
             if more {
@@ -118,12 +119,13 @@ impl Operation for ReadHistory {
     }
 }
 
-/// The last state of a name among those that began by a sequence. What was pruned is passed over.
+/// The last state of a name among those that began by a sequence; `newer` is where the one behind it begins. What was pruned is passed over.
 async fn state(
     txn: &mut Txn,
     account: AccountId,
     place: (NodeId, NameToken),
     mut at: u64,
+    newer: Option<Moment>,
 ) -> Result<Option<NameState>, Stop> {
     loop {
         let Some(entry) = past::last_entry(txn, account, place, at).await? else { return Ok(None) };
@@ -152,7 +154,10 @@ async fn state(
         let (folder, token) = place;
         let ended = match until {
             None => None,
-            Some(until) => Some(ended(txn, account, place, node, until).await?),
+            Some(until) => match newer.filter(|newer| newer.sequence == until) {
+                Some(moment) => Some(Ended { moment, how: HowEnded::Replaced }),
+                None => Some(ended(txn, account, place, node, until).await?),
+            },
         };
         let at = time_of(txn, account, since).await?.map_or(Timestamp(0), |moment| moment.at);
         let entry = EntryView { folder, token, node, kind, sealed, since, version };
@@ -171,6 +176,10 @@ async fn ended(
         HowEnded::Replaced
     } else if past::node(txn, account, node, until).await?.is_some() {
         HowEnded::Moved
+    } else if past::lives_later(txn, account, node, until).await? {
+        // What followed was pruned. A node that was removed never comes back, so it was not that.
+        let later = past::next_entry(txn, account, place, until).await?;
+        if later.is_some_and(|later| later.node == node) { HowEnded::Replaced } else { HowEnded::Moved }
     } else {
         HowEnded::Removed
     };

@@ -102,6 +102,34 @@ pub async fn node(txn: &mut Txn, account: AccountId, node: NodeId, at: u64) -> R
     Ok(last_node(txn, account, node, at).await?.filter(|state| state.holds(at)))
 }
 
+/// Whether a node was anything from a sequence on.
+///
+/// # Errors
+/// As above.
+pub async fn lives_later(txn: &mut Txn, account: AccountId, node: NodeId, since: u64) -> Result<bool, Stop> {
+    if txn.peek(&key::node(account, node)).await?.is_some() {
+        return Ok(true);
+    }
+    Ok(!txn.scan(&key::node_later(account, node, since), 1).await?.entries.is_empty())
+}
+
+/// What a name led to next, from a sequence on.
+///
+/// # Errors
+/// As above.
+pub async fn next_entry(
+    txn: &mut Txn,
+    account: AccountId,
+    (folder, token): (NodeId, NameToken),
+    since: u64,
+) -> Result<Option<Entry>, Stop> {
+    let later = txn.scan(&key::entry_later(account, folder, token, since), 1).await?;
+    if let Some(later) = later.entries.first() {
+        return Ok(Some(record::decode(&later.value)?));
+    }
+    Ok(txn.peek(&key::entry(account, folder, token)).await?.map(|found| found.record))
+}
+
 /// Part of a folder as it was: in the order of the tokens, and the token behind which it goes on.
 pub type Part = (Vec<(NameToken, Found<Entry>)>, Option<NameToken>);
 
@@ -138,7 +166,7 @@ pub async fn list(
     }
     if let Some(cut) = past_entries(txn, account, folder, (after, end), at, &mut found).await? {
         end = Some(cut);
-        found = found.into_iter().filter(|(token, _)| *token <= cut).collect();
+        found.retain(|token, _| *token <= cut);
     }
     if found.len() > limit {
         end = found.keys().nth(limit - 1).copied();

@@ -19,10 +19,7 @@ use super::{
 };
 
 pub use shares::*;
-pub use then::{
-    all_changes, change, changes, changes_until, entry_past, entry_pasts, node_past, since_of_past, time_of_change,
-    token_of_past,
-};
+pub use then::*;
 
 /// A key, and what is stored under it.
 pub struct Key<R> {

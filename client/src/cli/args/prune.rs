@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use common::keep::{KeepPolicy, MOST};
 
+use super::AtTime;
+
 /// End the history that is not to be kept, and give its space back
 ///
 /// What is there now is never touched, nor what a snapshot pins. Kept is what any of the options names; without them the cluster's own policy
@@ -71,13 +73,17 @@ fn within(text: &str) -> Result<Duration, String> {
 /// Show who holds the space
 ///
 /// Without a path: what the whole account stores, by who needs it. What several need counts for the first in the list alone. With one: what is there
-/// now below it, each file by itself, as if it shared nothing.
+/// below it, or was there then, each file by itself, as if it shared nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   shoal du
-  shoal du /photos --json")]
+  shoal du /photos --json
+  shoal du /photos --at 3d        # what was there three days ago")]
 pub struct Du {
     /// Remote path
     #[arg(value_name = "PATH")]
     pub path: Option<OsString>,
+
+    #[command(flatten)]
+    pub time: AtTime,
 }

@@ -47,6 +47,22 @@ pub fn node_past(account: AccountId, node: NodeId, since: u64) -> Range<Node> {
     Range::within(table::NODE_HISTORY, &[&account.0, &node.0]).up_to(node_history(account, node, since))
 }
 
+/// What a name was, of that what began at a sequence or later.
+#[must_use]
+pub fn entry_later(account: AccountId, folder: NodeId, token: NameToken, since: u64) -> Range<Entry> {
+    let mut range = Range::within(table::ENTRY_HISTORY, &[&account.0, &folder.0, &token.0]);
+    range.from = entry_history(account, folder, token, since).into_bytes();
+    range
+}
+
+/// What a node was, of that what began at a sequence or later.
+#[must_use]
+pub fn node_later(account: AccountId, node: NodeId, since: u64) -> Range<Node> {
+    let mut range = Range::within(table::NODE_HISTORY, &[&account.0, &node.0]);
+    range.from = node_history(account, node, since).into_bytes();
+    range
+}
+
 impl<R> Range<R> {
     /// The part of it up to a key, and with that.
     fn up_to(mut self, key: Key<R>) -> Self {
