@@ -122,7 +122,7 @@ mod tests {
                 "342fba91cd9ca949",
                 "c6e85dc1c8aaffd4",
                 "703d4b99d3ceb43b",
-                "",
+                "b5de257009033fcc",
                 "fdb643c641b9e2a7"
             ],
             "a changed derivation loses everybody's data"

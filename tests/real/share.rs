@@ -183,7 +183,7 @@ fn a_guest_reads_without_joining_and_leaves_nothing_but_the_files() {
     let said = as_device(&cluster, "nobody", 12, &["get", &members, text(&work)]).stderr;
     assert!(said.contains("--guest"), "{said}");
 
-    let link = share_of(&cluster, &["/Telltale-Album", "--guest", "3"]);
+    let link = share_of(&cluster, &["/Telltale-Album", "--guest=3"]);
     let into = work.join("into");
     fs::create_dir(&into).unwrap();
     as_device(&cluster, "nobody", 0, &["get", &link, text(&into)]);

@@ -36,6 +36,9 @@ const JOBS_WAITING: usize = 32;
 type Source = (RemotePath, Option<Entry>, Option<u64>);
 
 pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
+    if is_link(&args.dest) {
+        return Err(CommandError::LinkAmongOthers.into());
+    }
     let opened = match args.sources.as_slice() {
         [only] => link::open(context, only, args.time.at.is_some()).await?,
         several if several.iter().any(|source| is_link(source)) => return Err(CommandError::LinkAmongOthers.into()),

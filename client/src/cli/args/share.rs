@@ -44,7 +44,7 @@ pub struct Share {
     pub follow: bool,
 
     /// Let devices that have not joined read it, too: at most so many, 100 where no number is given
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "100", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "100", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub guest: Option<u32>,
 }
 
