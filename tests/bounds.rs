@@ -168,6 +168,9 @@ fn no_message_makes_its_decoder_allocate_more_than_a_small_multiple_of_its_lengt
         DirectoryRequest {
             Hello GetMap Renew GetStatus LookUp List MakeFolders Rename Remove ReadManifests Begin Extend Ask Register PutPages
             Publish Abandon SetRedundancy Heartbeat NewTicket Revoke DrainPeer RemovePeer Reconcile CheckStore
+            FindMoment ReadHistory
+            CreateSnapshot ListSnapshots GetSnapshot RemoveSnapshot PlanPrune Prune MeasureSpace GetUsage ListAccounts
+            SetQuota
             AskContents ListVersions SwapPages
         }
         PeerRequest { PutShard GetShard PutChain FetchShard DropShards CondemnShards MakeShard Digest ListShards }

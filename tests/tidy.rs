@@ -387,27 +387,33 @@ fn every_request_of_the_wire_is_on_the_page_of_formats() {
 }
 
 /// Options of each subcommand, long and short, as a file with clap definitions gives them. `""` holds those of all.
-fn options_in(path: &str) -> BTreeMap<String, BTreeSet<String>> {
-    let text = read(path);
+/// The verbs of a verb go by both, as in `key verify`.
+fn options_in(paths: &[String]) -> BTreeMap<String, BTreeSet<String>> {
+    let text: String = paths.iter().map(|path| read(path)).collect();
     let mut structs: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let (mut current, mut attribute, mut inside) = (String::new(), String::new(), false);
     let mut commands = Vec::new();
     let (mut in_commands, mut flattened, mut taken) = (false, false, Vec::new());
+    let mut above = String::new();
     for line in text.lines().map(str::trim) {
         let item = line.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ").trim_start_matches("pub ");
         if let Some(name) = item.strip_prefix("struct ") {
             current = name.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
             structs.entry(current.clone()).or_default();
         }
-        let of_commands = item.starts_with("enum ") && item.contains("Command");
-        in_commands = of_commands || in_commands && line != "}";
+        let of_commands = item.strip_prefix("enum ").and_then(|rest| rest.split("Command").next());
+        if let Some(verb) = of_commands.filter(|_| item.contains("Command")) {
+            above = if verb.is_empty() { String::new() } else { format!("{} ", verb.to_lowercase()) };
+            in_commands = true;
+        }
+        in_commands = in_commands && line != "}";
         if line == "#[command(flatten)]" {
             flattened = true;
         } else if let Some((_, whose)) = item.split_once(": ").filter(|_| std::mem::take(&mut flattened)) {
             taken.push((current.clone(), whose.trim_end_matches(',').to_owned()));
         }
         if let Some((variant, rest)) = item.split_once('(').filter(|_| in_commands && !line.starts_with("//")) {
-            commands.push((variant.to_lowercase(), rest.trim_end_matches("),").to_owned()));
+            commands.push((format!("{above}{}", variant.to_lowercase()), rest.trim_end_matches("),").to_owned()));
         }
         inside = inside || line.starts_with("#[arg(");
         if inside {
@@ -416,7 +422,8 @@ fn options_in(path: &str) -> BTreeMap<String, BTreeSet<String>> {
         } else if let Some((field, _)) = item.split_once(": ").filter(|_| !attribute.is_empty()) {
             let options = structs.entry(current.clone()).or_default();
             if has_word(&attribute, "long") {
-                options.insert(format!("--{}", field.replace('_', "-")));
+                let named = attribute.split("long = \"").nth(1).and_then(|rest| rest.split('"').next());
+                options.insert(format!("--{}", named.map_or_else(|| field.replace('_', "-"), str::to_owned)));
             }
             if has_word(&attribute, "short") {
                 options.extend(field.chars().next().map(|c| format!("-{c}")));
@@ -424,7 +431,7 @@ fn options_in(path: &str) -> BTreeMap<String, BTreeSet<String>> {
             attribute.clear();
         }
     }
-    assert!(!commands.is_empty(), "{path} defines no command");
+    assert!(!commands.is_empty(), "{paths:?} define no command");
     for (who, whose) in taken {
         let options = structs.get(&whose).cloned().unwrap_or_default();
         structs.entry(who).or_default().extend(options);
@@ -447,10 +454,11 @@ fn commands_of_the_readme() -> Vec<Vec<String>> {
 
 #[test]
 fn every_command_in_the_readme_is_one() {
+    let of = |path: &str| [vec![path.to_owned()], files(path.trim_end_matches(".rs"), ".rs")].concat();
     let programs = BTreeMap::from([
-        ("shoal", options_in("client/src/cli/args.rs")),
-        ("shoal-peer", options_in("peer/src/cli/args.rs")),
-        ("shoal-directory", options_in("directory/src/cli/arguments.rs")),
+        ("shoal", options_in(&of("client/src/cli/args.rs"))),
+        ("shoal-peer", options_in(&["peer/src/cli/args.rs".to_owned()])),
+        ("shoal-directory", options_in(&["directory/src/cli/arguments.rs".to_owned()])),
     ]);
     let commands = commands_of_the_readme();
     assert!(commands.len() > 10, "README names hardly any commands: {commands:?}");
@@ -461,9 +469,8 @@ fn every_command_in_the_readme_is_one() {
             wrong.push(format!("README: there is no program {line}"));
             continue;
         };
-        // The options of a verb's verbs are those of the arguments that it is named after: `peer drain` has `Drain`'s.
-        let nested = words.get(2).filter(|_| words.get(1).is_some_and(|verb| verb == "peer"));
-        let Some(own) = words.get(1).map(|verb| nested.unwrap_or(verb)).and_then(|verb| program.get(verb)) else {
+        let nested = words.get(1..3).and_then(|verbs| program.get(&verbs.join(" ")));
+        let Some(own) = nested.or_else(|| program.get(words.get(1)?)) else {
             wrong.push(format!("README: there is no command {line}"));
             continue;
         };

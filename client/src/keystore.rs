@@ -3,7 +3,15 @@
 //! Guarantees: a home appears whole and durable, or not at all, and is never overwritten; secrets are mode 0600 and refused when
 //! others could read them; a home of a newer format is refused. Layout: docs/FORMATS.md.
 //!
-//! Non-goals: locking (nothing in a home changes, apart from the certificate, which is replaced whole).
+//! Beside it: the file of the master key and its passphrase ([`master`], [`wrap`]), a key that is open for a time ([`unlocked`]),
+//! and one that is carried elsewhere ([`export`]).
+//!
+//! Non-goals: locking (of a home only the certificate and the key's files change, each replaced whole).
+
+pub mod export;
+pub mod master;
+pub mod unlocked;
+pub mod wrap;
 
 use std::ffi::OsString;
 use std::fs;
@@ -12,10 +20,13 @@ use std::path::{Path, PathBuf};
 
 use common::disk::{self, DiskError};
 use common::id::{AccountId, ClusterId, DeviceId, NodeId};
+use common::time::Clock;
 use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use self::master::MasterFile;
+use self::wrap::WrapError;
 use crate::keys::MasterKey;
 
 /// Names the home where no `--home` is given.
@@ -25,10 +36,7 @@ const FORMAT: u32 = 1;
 const DEVICE: &str = "device.json";
 const AUTHORITY: &str = "ca.der";
 const CERTIFICATE: &str = "device.crt";
-const PRIVATE_KEY: &str = "device.key";
-const MASTER_KEY: &str = "master.key";
-/// In front of the 32 bytes of the master key.
-const MASTER_MAGIC: &[u8; 8] = b"SHOALMK1";
+pub(crate) const PRIVATE_KEY: &str = "device.key";
 
 /// What a home knows of its cluster, its account and itself. Bounded by the length of a small file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -62,6 +70,14 @@ pub struct Credentials {
     pub private_key: Zeroizing<Vec<u8>>,
 }
 
+/// A home but for its master key: who the device is, and how it shows that.
+#[derive(Debug)]
+pub struct Identity {
+    pub path: PathBuf,
+    pub device: Device,
+    pub credentials: Credentials,
+}
+
 /// An opened home.
 #[derive(Debug)]
 pub struct Home {
@@ -86,6 +102,18 @@ pub enum HomeError {
     Newer { path: PathBuf, found: u32 },
     #[error("{} is damaged; restore it, or join again with another home and the recovery phrase", path.display())]
     Damaged { path: PathBuf },
+    #[error("there is no master key at {}", path.display())]
+    NoKey { path: PathBuf },
+    #[error("the master key at {} is damaged", path.display())]
+    KeyDamaged { path: PathBuf },
+    #[error("the master key at {} is locked with a passphrase", path.display())]
+    Locked { path: PathBuf },
+    #[error("the master key at {} does not open", path.display())]
+    Wrap {
+        path: PathBuf,
+        #[source]
+        source: WrapError,
+    },
     #[error(transparent)]
     Disk(#[from] DiskError),
     #[error("cannot {action} {}", path.display())]
@@ -179,17 +207,42 @@ impl Home {
         let stored = Stored { format: FORMAT, device: &self.device };
         let damaged = |_| HomeError::Damaged { path: folder.join(DEVICE) };
         let text = serde_json::to_vec_pretty(&stored).map_err(damaged)?;
-        let master = Zeroizing::new([MASTER_MAGIC.as_slice(), &self.master.0].concat());
         disk::create_private(&folder.join(DEVICE), &text)?;
         disk::create_private(&folder.join(AUTHORITY), &self.credentials.authority)?;
         disk::create_private(&folder.join(CERTIFICATE), &self.credentials.certificate)?;
         disk::create_private(&folder.join(PRIVATE_KEY), &self.credentials.private_key)?;
-        disk::create_private(&folder.join(MASTER_KEY), &master)?;
+        disk::create_private(&folder.join(master::FILE), &master::plain(&self.master))?;
         disk::sync_folder(folder)?;
         Ok(())
     }
 
-    /// Reads a home.
+    /// Reads a home whose key is in the open, or unlocked for now.
+    ///
+    /// # Errors
+    /// As [`Identity::open`] and [`MasterFile::read`]; and [`HomeError::Locked`] where a passphrase is needed.
+    pub fn open(path: &Path) -> Result<Self, HomeError> {
+        let identity = Identity::open(path)?;
+        let master = match MasterFile::read(path)? {
+            MasterFile::Plain(master) => master,
+            MasterFile::Wrapped(_) => unlocked::find(path, identity.device.device, Clock::System.now())
+                .ok_or_else(|| HomeError::Locked { path: path.join(master::FILE) })?,
+        };
+        Ok(identity.with(master))
+    }
+
+    /// Puts a renewed certificate (for the same key) in the place of the old one.
+    ///
+    /// # Errors
+    /// When the file system refuses; the old one is then still there.
+    pub fn replace_certificate(&mut self, certificate: Vec<u8>) -> Result<(), HomeError> {
+        disk::replace_durably(&self.path.join(CERTIFICATE), &certificate)?;
+        self.credentials.certificate = certificate;
+        Ok(())
+    }
+}
+
+impl Identity {
+    /// Reads a home, but for its master key.
     ///
     /// # Errors
     /// When there is none, it is of a newer format, damaged, or others could have read its secrets.
@@ -204,26 +257,19 @@ impl Home {
             return Err(HomeError::Newer { path: described, found: format });
         }
         let Loaded { device } = serde_json::from_slice(&text).map_err(damaged)?;
-        let master = disk::read_private(&path.join(MASTER_KEY))?;
-        let Some(master) = master.strip_prefix(MASTER_MAGIC).and_then(|key| key.try_into().ok()).map(MasterKey) else {
-            return Err(HomeError::Damaged { path: path.join(MASTER_KEY) });
-        };
         let credentials = Credentials {
             authority: disk::read_small(&path.join(AUTHORITY))?,
             certificate: disk::read_small(&path.join(CERTIFICATE))?,
             private_key: disk::read_private(&path.join(PRIVATE_KEY))?,
         };
-        Ok(Self { path: path.to_owned(), device, credentials, master })
+        Ok(Self { path: path.to_owned(), device, credentials })
     }
 
-    /// Puts a renewed certificate (for the same key) in the place of the old one.
-    ///
-    /// # Errors
-    /// When the file system refuses; the old one is then still there.
-    pub fn replace_certificate(&mut self, certificate: Vec<u8>) -> Result<(), HomeError> {
-        disk::replace_durably(&self.path.join(CERTIFICATE), &certificate)?;
-        self.credentials.certificate = certificate;
-        Ok(())
+    /// The whole home, with a key that was opened, or that is to be tried.
+    #[must_use]
+    pub fn with(self, master: MasterKey) -> Home {
+        let Self { path, device, credentials } = self;
+        Home { path, device, credentials, master }
     }
 }
 

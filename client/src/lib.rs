@@ -4,9 +4,10 @@
 //!
 //! - who can read: [`keys`], [`phrase`], [`keystore`];
 //! - what things are called: [`names`];
-//! - the way to the cluster, and the tree in it: [`session`], [`folder`];
+//! - the way to the cluster, and the tree in it: [`session`], [`folder`]; as it was: [`past`];
 //! - the data's way: [`cut`], [`seal`], [`pack`], [`content`], [`manifest`], [`meta`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
+//! - [`sync`], which makes one folder like another;
 //! - packs that are mostly dead, written anew: [`repack`];
 //! - the command line on top: [`cli`], stopped by [`cancel`]; and [`bench`], which measures all of it.
 
@@ -24,9 +25,11 @@ pub mod manifest;
 pub mod meta;
 pub mod names;
 pub mod pack;
+pub mod past;
 pub mod phrase;
 pub mod repack;
 pub mod seal;
 pub mod session;
+pub mod sync;
 pub mod transfer;
 pub mod up;

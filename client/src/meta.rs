@@ -4,6 +4,7 @@
 //! and version; so a directory that swaps, renames or re-parents them is noticed. Layout: docs/FORMATS.md.
 
 mod entry;
+mod snapshot;
 mod version;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -11,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 pub use entry::{Entry, EntryPlace, FolderAttributes};
+pub use snapshot::SnapshotName;
 pub use version::{Content, VersionMeta, VersionPlace};
 
 const NANOS: u32 = 1_000_000_000;

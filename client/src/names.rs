@@ -82,7 +82,12 @@ impl Name {
     /// What the directory knows the name by: a keyed hash, the same in every folder of the account.
     #[must_use]
     pub fn token(&self, keys: &Keys) -> NameToken {
-        let hash = blake3::keyed_hash(&keys.name, &self.0);
+        self.token_as(keys, &[])
+    }
+
+    /// The token of the same text as a name of another kind, told apart by what stands in front of it.
+    pub(crate) fn token_as(&self, keys: &Keys, kind: &[u8]) -> NameToken {
+        let hash = blake3::Hasher::new_keyed(&keys.name).update(kind).update(&self.0).finalize();
         let mut token = [0; NameToken::LEN];
         for (to, from) in token.iter_mut().zip(hash.as_bytes()) {
             *to = *from;

@@ -3,6 +3,8 @@
 //! The last word carries a checksum of eight bits, so one wrong word is noticed 255 times of 256; the account's
 //! [`key_check`](crate::keys::MasterKey::key_check) notices the rest. Case and the space between words do not matter.
 
+pub mod shares;
+
 use bip39::{Error, Language, Mnemonic};
 use zeroize::{Zeroize, Zeroizing};
 

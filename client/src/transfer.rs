@@ -127,6 +127,8 @@ pub enum Target {
     Planned(Planned),
     /// Standard output, a pipe, a device: written in order, flushed at the end.
     Writer(Box<dyn Write + Send>),
+    /// Nowhere: it is only seen that every byte can be had.
+    Nowhere,
 }
 
 /// One file to fetch.

@@ -70,6 +70,8 @@ pub const PUBLISH_FILES: usize = 256;
 pub const MAKE_FOLDERS: usize = 128;
 /// Entries in one page of a listing.
 pub const LIST_ENTRIES: usize = 256;
+/// States in one page of a name's history.
+pub const HISTORY_STATES: usize = 128;
 /// Versions whose manifests are read in one request.
 pub const READ_MANIFESTS: usize = 256;
 /// Chunk placements in one answer.
@@ -89,6 +91,10 @@ pub const FINDINGS: usize = 1_000;
 pub const FINDING_BYTES: usize = 256;
 /// Versions whose redundancy is changed in one request.
 pub const RECODE_VERSIONS: usize = 256;
+/// Points of history that a policy keeps: a thousand days, weeks, months and years each.
+pub const KEPT_POINTS: usize = 4_000;
+/// Snapshots of one account: who prunes reads all of them in each step.
+pub const SNAPSHOTS: usize = 1_000;
 
 /// A certificate signing request or a certificate, DER.
 pub const CERTIFICATE_BYTES: usize = 4_096;
@@ -122,7 +128,9 @@ const _: () = {
             < MESSAGE_BYTES,
         "so does a looked-up path with a page of a manifest"
     );
+    assert!(LIST_ENTRIES <= SNAPSHOTS);
     assert!(LIST_ENTRIES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 256) < MESSAGE_BYTES, "a listing fits");
+    assert!(HISTORY_STATES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + 320) < MESSAGE_BYTES, "so does a history");
     assert!(NAME_BYTES + 256 <= SEALED_ENTRY_BYTES && LINK_TARGET_BYTES + 256 <= SEALED_META_BYTES);
     assert!(
         PUBLISH_FILES * (SEALED_ENTRY_BYTES + SEALED_META_BYTES + INLINE_PAGE_BYTES + INLINE_CHUNKS * 20 + 256)

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use common::disk;
 use common::identity::role::directory_name;
 use common::proto::directory::{
-    CheckStore, ClusterStatus, Done, DrainPeer, GetStatus, NewTicket, Reconcile, Reconciled, RemovePeer, Revoke,
-    StoreChecked, TicketMade,
+    AccountLine, CheckStore, ClusterStatus, Done, DrainPeer, GetStatus, ListAccounts, NewTicket, Reconcile, Reconciled,
+    RemovePeer, Revoke, SetQuota, StoreChecked, TicketMade,
 };
 use common::proto::parts::Addresses;
 use common::proto::{Refusal, Request};
@@ -201,6 +201,41 @@ impl Desk {
         match self {
             Self::Remote { connection, .. } => Self::ask_within(connection, request, LONG).await,
             Self::Local { .. } => Err(AdminError::NotServing),
+        }
+    }
+
+    /// All accounts with what they use.
+    ///
+    /// # Errors
+    /// Why they cannot be listed.
+    pub async fn accounts(&self) -> Result<Vec<AccountLine>, AdminError> {
+        let (mut lines, mut after) = (Vec::new(), None);
+        loop {
+            let request = ListAccounts { after };
+            let page = match self {
+                Self::Remote { connection, .. } => Self::ask(connection, &request).await?,
+                Self::Local { service, .. } => {
+                    service.run(&request, OfAdmin::local()).await.map_err(AdminError::Refused)?
+                }
+            };
+            after = page.accounts.last().map(|line| line.account);
+            lines.extend(page.accounts);
+            if !page.more || after.is_none() {
+                return Ok(lines);
+            }
+        }
+    }
+
+    /// Changes what an account may use.
+    ///
+    /// # Errors
+    /// When there is no account of this name.
+    pub async fn set_quota(&self, request: &SetQuota) -> Result<Done, AdminError> {
+        match self {
+            Self::Remote { connection, .. } => Self::ask(connection, request).await,
+            Self::Local { service, .. } => {
+                service.set_quota(request, OfAdmin::local()).await.map_err(AdminError::Refused)
+            }
         }
     }
 

@@ -110,6 +110,38 @@ impl Authorized for Itself {
     }
 }
 
+/// Who may end history of an account: its devices, and the directory itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeper {
+    account: AccountId,
+    actor: Actor,
+}
+
+impl Keeper {
+    #[must_use]
+    pub fn account(self) -> AccountId {
+        self.account
+    }
+
+    /// The directory, for one account after the other.
+    #[must_use]
+    pub fn itself(_: Itself, account: AccountId) -> Self {
+        Self { account, actor: Itself.actor() }
+    }
+}
+
+impl From<OfAccount> for Keeper {
+    fn from(who: OfAccount) -> Self {
+        Self { account: who.account, actor: who.actor() }
+    }
+}
+
+impl Authorized for Keeper {
+    fn actor(self) -> Actor {
+        self.actor
+    }
+}
+
 /// Whether a role may make a request at all: the table.
 #[must_use]
 pub fn may(role: Role, request: &DirectoryRequest) -> bool {
@@ -125,6 +157,8 @@ pub fn may(role: Role, request: &DirectoryRequest) -> bool {
         | DirectoryRequest::Rename(_)
         | DirectoryRequest::Remove(_)
         | DirectoryRequest::ReadManifests(_)
+        | DirectoryRequest::FindMoment(_)
+        | DirectoryRequest::ReadHistory(_)
         | DirectoryRequest::Begin(_)
         | DirectoryRequest::Extend(_)
         | DirectoryRequest::Ask(_)
@@ -135,14 +169,24 @@ pub fn may(role: Role, request: &DirectoryRequest) -> bool {
         | DirectoryRequest::PutPages(_)
         | DirectoryRequest::Publish(_)
         | DirectoryRequest::Abandon(_)
-        | DirectoryRequest::SetRedundancy(_) => role == Role::Client,
+        | DirectoryRequest::SetRedundancy(_)
+        | DirectoryRequest::CreateSnapshot(_)
+        | DirectoryRequest::ListSnapshots(_)
+        | DirectoryRequest::GetSnapshot(_)
+        | DirectoryRequest::RemoveSnapshot(_)
+        | DirectoryRequest::PlanPrune(_)
+        | DirectoryRequest::Prune(_)
+        | DirectoryRequest::MeasureSpace(_)
+        | DirectoryRequest::GetUsage(_) => role == Role::Client,
         DirectoryRequest::Heartbeat(_) => role == Role::Peer,
         DirectoryRequest::NewTicket(_)
         | DirectoryRequest::Revoke(_)
         | DirectoryRequest::DrainPeer(_)
         | DirectoryRequest::RemovePeer(_)
         | DirectoryRequest::Reconcile(_)
-        | DirectoryRequest::CheckStore(_) => role == Role::Admin,
+        | DirectoryRequest::CheckStore(_)
+        | DirectoryRequest::ListAccounts(_)
+        | DirectoryRequest::SetQuota(_) => role == Role::Admin,
     }
 }
 

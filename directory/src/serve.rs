@@ -107,6 +107,7 @@ async fn run_until(
     workers.spawn(work::compare::run(service.clone()));
     workers.spawn(work::audit::run(service.clone()));
     workers.spawn(work::collect::run(service.clone()));
+    workers.spawn(work::keep::run(service.clone()));
     let server =
         Server::new(Door(service.clone()), ServeOptions { grace: Duration::from_secs(2), ..ServeOptions::default() });
     tracing::info!(address = %listening, generation = service.members.generation(), "serving");

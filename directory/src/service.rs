@@ -3,6 +3,7 @@
 //! Requests are answered on the threads of the network: a read seldom waits for the disk, and there are more threads than cores.
 
 mod dispatch;
+mod history;
 
 use std::sync::atomic::Ordering as AtomicOrdering;
 use std::sync::{Arc, Mutex, PoisonError};

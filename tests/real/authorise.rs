@@ -184,8 +184,11 @@ fn each_role_may_ask_only_what_is_its_own() {
 
         let peer = Asker::peer(&cluster, 0);
         let root = home.device.root;
-        assert_eq!(peer.refused(directory, named, &List { folder: root, after: None }).await, Refusal::WrongRole);
-        let look = LookUp { start: root, path: BoundedVec::empty(), manifest: false };
+        assert_eq!(
+            peer.refused(directory, named, &List { folder: root, after: None, at: None }).await,
+            Refusal::WrongRole
+        );
+        let look = LookUp { start: root, path: BoundedVec::empty(), manifest: false, at: None };
         assert_eq!(peer.refused(directory, named, &look).await, Refusal::WrongRole);
         assert_eq!(peer.refused(directory, named, &begin()).await, Refusal::WrongRole);
         assert_eq!(
@@ -227,7 +230,8 @@ fn begin() -> Begin {
 /// What the owner can see of the only file: its entry and its chunks.
 async fn seen_by_owner(owner: &Asker, home: &Home, places: &Places) -> (EntryId, Vec<PlacedChunk>) {
     let (directory, named) = (&places.directory.0, &places.directory.1);
-    let list = owner.ask(directory, named, &List { folder: home.device.root, after: None }, &[]).await.unwrap();
+    let list =
+        owner.ask(directory, named, &List { folder: home.device.root, after: None, at: None }, &[]).await.unwrap();
     let entry = list.entries.first().unwrap().clone();
     let version = entry.version.unwrap().version;
     let wants = vec![ManifestWant { version, from: 0 }].try_into().unwrap();
@@ -253,9 +257,9 @@ fn one_account_cannot_see_guess_pin_or_change_what_is_anothers() {
         let root = home.device.root;
 
         // See.
-        let list = thief.ask(directory, named, &List { folder: root, after: None }, &[]).await;
+        let list = thief.ask(directory, named, &List { folder: root, after: None, at: None }, &[]).await;
         assert!(!matches!(&list, Ok(listing) if !listing.entries.is_empty()), "{list:?}");
-        let look = LookUp { start: root, path: vec![entry.token].try_into().unwrap(), manifest: true };
+        let look = LookUp { start: root, path: vec![entry.token].try_into().unwrap(), manifest: true, at: None };
         let found = thief.ask(directory, named, &look, &[]).await;
         assert!(!matches!(&found, Ok(found) if !found.entries.is_empty()), "{found:?}");
         let wants = vec![ManifestWant { version: entry.version, from: 0 }].try_into().unwrap();

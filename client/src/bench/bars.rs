@@ -106,7 +106,7 @@ fn write_directly(source: &Path, to: &Path) -> Result<(), BenchError> {
     let mut left = fs::metadata(source).map_err(BenchError::disk("look at", source))?.len();
     let failed = || BenchError::disk("write", to);
     let file = File::create(to).map_err(failed())?;
-    let mut writer = DirectWriter::new(to, &file).map_err(failed())?;
+    let mut writer = DirectWriter::new(to, &file, 0).map_err(failed())?;
     let piece = vec![0x5a; PIECE_BYTES];
     while left > 0 {
         let now = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);

@@ -306,11 +306,13 @@ async fn ask_until(
         match kind % 3 {
             0 => {
                 let path = vec![token].try_into().unwrap_or_default();
-                call(connection, &LookUp { start: root, path, manifest: false }, Vec::new(), ANSWER)
+                call(connection, &LookUp { start: root, path, manifest: false, at: None }, Vec::new(), ANSWER)
                     .await
                     .map(|_| ())?;
             }
-            1 => call(connection, &List { folder: root, after: None }, Vec::new(), ANSWER).await.map(|_| ())?,
+            1 => {
+                call(connection, &List { folder: root, after: None, at: None }, Vec::new(), ANSWER).await.map(|_| ())?
+            }
             _ => call(connection, &GetMap { have: 0 }, Vec::new(), ANSWER).await.map(|_| ())?,
         }
         latencies.push(milliseconds(since.elapsed()));

@@ -110,7 +110,7 @@ async fn fetch_all(
     for (number, (path, expected)) in files.iter().cycle().take(gets + WARM).enumerate() {
         go_on(&cancel)?;
         let since = Instant::now();
-        let resolved = folder::resolve_to_read(&session, path).await?;
+        let resolved = folder::resolve_to_read(&session, path, None).await?;
         let looked_up = since.elapsed();
         let entry = resolved.target(path)?.and_then(|entry| entry.file());
         let file = entry.ok_or_else(|| BenchError::Differs { what: path.to_string() })?;

@@ -1,5 +1,10 @@
 //! Args: the command line of `shoal`, as it is typed.
 
+mod keys;
+mod prune;
+mod snapshot;
+mod time;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -12,9 +17,22 @@ use common::telemetry::LogFormat;
 use super::exit;
 use crate::seal::Compression;
 
+pub use keys::{
+    ExportPassphrase, Key, KeyCombine, KeyCommand, KeyExport, KeyImport, KeyPassphrase, KeyPhrase, KeySplit, KeyVerify,
+    Lock, Unlock,
+};
+
+pub use prune::{Du, Prune};
+pub use snapshot::{Snapshot, SnapshotCommand};
+pub use time::{AtTime, Diff, Restore, Undelete, Versions};
+
 mod repack;
+mod sync;
+mod verify;
 
 pub use repack::Repack;
+pub use sync::Sync;
+pub use verify::Verify;
 
 /// An end-to-end-encrypted file store on machines of your own.
 #[derive(Debug, Parser)]
@@ -50,6 +68,10 @@ pub struct Global {
         global = true
     )]
     pub directory: Vec<String>,
+
+    /// File whose first line is the passphrase of this device's key, for scripts
+    #[arg(long, env = "SHOAL_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE", global = true)]
+    pub passphrase_file: Option<PathBuf>,
 
     /// Answer in JSON: one object, or one a line
     #[arg(long, global = true)]
@@ -88,7 +110,19 @@ pub enum Command {
     Cp(Cp),
     Rm(Rm),
     Redundancy(SetRedundancy),
+    Versions(Versions),
+    Restore(Restore),
+    Undelete(Undelete),
+    Diff(Diff),
+    Snapshot(Snapshot),
+    Prune(Prune),
+    Du(Du),
+    Sync(Sync),
+    Verify(Verify),
     Status(Status),
+    Key(Key),
+    Unlock(Unlock),
+    Lock(Lock),
     Repack(Repack),
     Bench(Bench),
 }
@@ -96,11 +130,13 @@ pub enum Command {
 /// Make this device part of a cluster
 ///
 /// The first device of an account makes its master key and shows it once, as a recovery phrase of 24 words: without it and
-/// without the device, nobody can read the files again. A further device takes the phrase with --recover.
+/// without the device, nobody can read the files again. A further device takes the phrase with --recover, or an exported key with
+/// --recover-from.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   shoal join shoal1...                          # first device: prints the recovery phrase
-  shoal join --recover shoal1... < phrase.txt   # another device of the same account")]
+  shoal join --recover shoal1... < phrase.txt   # another device of the same account
+  shoal join --recover-from anna.key shoal1...  # the same, with what shoal key export wrote")]
 pub struct Join {
     /// The line that `shoal-directory ticket --role client` printed; - to read it from standard input
     #[arg(value_name = "TICKET")]
@@ -109,6 +145,13 @@ pub struct Join {
     /// Read the account's recovery phrase from standard input
     #[arg(long)]
     pub recover: bool,
+
+    /// Take the account's key from a file that `shoal key export` wrote; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "recover")]
+    pub recover_from: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub passphrase: ExportPassphrase,
 }
 
 /// Store files
@@ -180,7 +223,9 @@ impl From<Fanout> for crate::transfer::Fanout {
 #[command(after_help = "Examples:
   shoal get /notes.txt .
   shoal get -r /photos backup/
-  shoal get /db.sql - | psql db")]
+  shoal get /db.sql - | psql db
+  shoal get /notes.txt@1234 .            # a version, as shoal versions shows it
+  shoal get -r /photos then/ --at 3d     # as it was three days ago")]
 pub struct Get {
     /// Remote files and folders
     #[arg(value_name = "SRC", required = true, num_args = 1..)]
@@ -201,12 +246,16 @@ pub struct Get {
     /// Wait until the files would survive a power cut here, too
     #[arg(long)]
     pub sync: bool,
+
+    #[command(flatten)]
+    pub time: AtTime,
 }
 
 /// Write a file's content to standard output
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  shoal cat /notes.txt | less")]
+#[command(after_help = "Examples:
+  shoal cat /notes.txt | less
+  shoal cat /notes.txt --at 2h")]
 pub struct Cat {
     /// Remote file
     #[arg(value_name = "PATH", required = true)]
@@ -215,13 +264,17 @@ pub struct Cat {
     /// Write binary content even to a terminal
     #[arg(long)]
     pub force: bool,
+
+    #[command(flatten)]
+    pub time: AtTime,
 }
 
 /// List a folder, or show a file
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   shoal ls /photos
-  shoal ls -lr --json / | jq .path")]
+  shoal ls -lr --json / | jq .path
+  shoal ls /photos --at 2026-11-21")]
 pub struct Ls {
     /// Remote path
     #[arg(value_name = "PATH", default_value = "/")]
@@ -234,16 +287,23 @@ pub struct Ls {
     /// With all that is below
     #[arg(long, short)]
     pub recursive: bool,
+
+    #[command(flatten)]
+    pub time: AtTime,
 }
 
 /// Show all that is known of a file or folder
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  shoal stat /notes.txt")]
+#[command(after_help = "Examples:
+  shoal stat /notes.txt
+  shoal stat /notes.txt@1234")]
 pub struct Stat {
     /// Remote path
     #[arg(value_name = "PATH")]
     pub path: OsString,
+
+    #[command(flatten)]
+    pub time: AtTime,
 }
 
 /// Make a folder
@@ -460,16 +520,18 @@ mod tests {
 
     #[test]
     fn every_command_has_a_help_with_an_example_and_every_option_a_text() {
-        for command in Cli::command().get_subcommands() {
-            let name = command.get_name();
+        fn check(command: &clap::Command, before: &str) {
+            let name = format!("{before} {}", command.get_name());
             assert!(command.get_about().is_some(), "{name}");
-            if name != "help" {
-                assert!(command.get_after_help().unwrap().to_string().contains(&format!("shoal {name}")), "{name}");
+            if command.get_name() != "help" {
+                assert!(command.get_after_help().unwrap().to_string().contains(&name), "{name}");
             }
             for argument in command.get_arguments() {
                 assert!(argument.get_help().is_some(), "{name} {}", argument.get_id());
             }
+            command.get_subcommands().for_each(|below| check(below, &name));
         }
+        Cli::command().get_subcommands().for_each(|command| check(command, "shoal"));
         let help = Cli::command().render_help().to_string();
         for text in ["SHOAL_HOME", "SHOAL_DIRECTORY", "130  interrupted"] {
             assert!(help.contains(text), "{text} is missing in:\n{help}");

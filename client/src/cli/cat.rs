@@ -11,9 +11,11 @@ use super::report::Direction;
 use super::stdout;
 use crate::cancel::Interrupted;
 use crate::down;
-use crate::folder::{self, FolderError};
+use crate::folder::FolderError;
 use crate::local::write::Durability;
 use crate::names::RemotePath;
+use crate::past::Moment;
+use crate::past::spot::{moment, spot};
 use crate::transfer::{GetJob, GetOptions, Progress, Target};
 
 pub(super) async fn run(context: &mut Context, args: Cat) -> Outcome {
@@ -27,8 +29,13 @@ pub(super) async fn run(context: &mut Context, args: Cat) -> Outcome {
         durability: Durability::Relaxed,
     };
     // One after another: what comes out is all of the first, then all of the second.
+    let finding = moment(&session, args.time.at.as_ref());
+    let at = cancel.guard(finding).await.ok_or(Interrupted)??;
+    if let Some(moment) = at {
+        context.note(&format!("as of {moment}"));
+    }
     for path in paths {
-        let found = cancel.guard(find(&session, &path, args.force)).await.ok_or(Interrupted)?;
+        let found = cancel.guard(find(&session, &path, at, args.force)).await.ok_or(Interrupted)?;
         let job = match found {
             Ok(job) => job,
             Err(error) => {
@@ -47,10 +54,10 @@ pub(super) async fn run(context: &mut Context, args: Cat) -> Outcome {
 
 type Found = Result<GetJob, Box<dyn std::error::Error + Send + Sync>>;
 
-async fn find(session: &crate::session::Session, path: &RemotePath, force: bool) -> Found {
-    let resolved = folder::resolve_to_read(session, path).await?;
+async fn find(session: &crate::session::Session, path: &RemotePath, at: Option<Moment>, force: bool) -> Found {
+    let spot = spot(session, path, at, true).await?;
     let is_a_folder = || FolderError::NotAFile { path: path.to_string() };
-    let entry = resolved.target(path)?.ok_or_else(is_a_folder)?;
+    let entry = spot.target()?.ok_or_else(is_a_folder)?;
     let file = entry.file().ok_or_else(is_a_folder)?;
     if file.link().is_some() {
         return Err(FolderError::IsALink { path: path.to_string() }.into());

@@ -6,6 +6,7 @@ use etcetera::{AppStrategy, AppStrategyArgs};
 
 use super::args::Global;
 use super::output::Output;
+use super::passphrase;
 use super::progress::Visible;
 use super::report::{Direction, Reporter};
 use crate::cancel::{Cancel, Interrupted};
@@ -47,7 +48,7 @@ impl Context {
         etcetera::choose_app_strategy(names).map(|place| place.config_dir()).map_err(|_| NoHome)
     }
 
-    /// The session with the cluster; opened at the first call.
+    /// The session with the cluster; opened at the first call. Asks for the passphrase of a locked key, where somebody can be asked.
     ///
     /// # Errors
     /// When this device has not joined, or the directory cannot be reached.
@@ -56,7 +57,11 @@ impl Context {
             return Ok(session.clone());
         }
         let options = SessionOptions { directory: self.global.directory.clone(), quiet: self.is_silent() };
-        let opening = Session::open(self.home()?, options);
+        let path = self.home()?;
+        let opening = async {
+            let home = passphrase::open_home(&self.global, path).await?;
+            Ok::<_, anyhow::Error>(Session::with_home(home, options).await?)
+        };
         let session = self.cancel.guard(opening).await.ok_or(Interrupted)??;
         self.session = Some(session.clone());
         Ok(session)

@@ -49,7 +49,7 @@ impl Row {
     }
 }
 
-fn kind_word(entry: &Entry) -> &'static str {
+pub(super) fn kind_word(entry: &Entry) -> &'static str {
     match (&entry.what, entry.file().and_then(|file| file.link())) {
         (What::Folder(_), _) => "folder",
         (What::File(_), Some(_)) => "link",
@@ -111,7 +111,7 @@ pub(super) fn facts(path: &RemotePath, entry: &Entry) -> Vec<(&'static str, Stri
             let bytes = file.sealed_bytes;
             facts.push(("sealed", format!("{} ({bytes} bytes) before copies and shares", ByteSize(bytes))));
         }
-        facts.push(("version", file.version.to_string()));
+        facts.push(("version", format!("@{} ({})", entry.since, file.version)));
         facts.push(("stored", file.committed.to_string()));
         facts.push(("redundancy", file.redundancy.to_string()));
         facts.push(("extents", file.meta.extents.to_string()));

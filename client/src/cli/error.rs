@@ -19,10 +19,19 @@ pub enum CommandError {
     NoName { path: String },
     #[error("standard input can be stored once, and not twice")]
     StdinTwice,
+    #[error("a folder is compared with itself at two times, or with another folder: not both")]
+    FolderTwice,
+    #[error("{} is no time and no snapshot", Shown(given))]
+    NoTime { given: Vec<u8> },
     #[error("a folder cannot be written to standard output")]
     FolderToStdout,
     #[error("this account has a master key already, which this device does not have")]
     NeedsPhrase,
+    #[error("this cannot be a snapshot's name")]
+    SnapshotName {
+        #[source]
+        source: crate::names::NameError,
+    },
     #[error("this is a ticket for a {role}, not for a client")]
     OtherRole { role: common::identity::Role },
 }

@@ -19,11 +19,13 @@ pub enum Exit {
     Unreachable,
     /// What was stored is not what came back.
     Integrity,
+    /// The account may not use more.
+    Quota,
     Interrupted,
 }
 
 impl Exit {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Ok,
         Self::Failure,
         Self::Usage,
@@ -33,6 +35,7 @@ impl Exit {
         Self::Authentication,
         Self::Unreachable,
         Self::Integrity,
+        Self::Quota,
         Self::Interrupted,
     ];
 
@@ -48,6 +51,7 @@ impl Exit {
             Self::Authentication => 12,
             Self::Unreachable => 13,
             Self::Integrity => 14,
+            Self::Quota => 15,
             Self::Interrupted => 130,
         }
     }
@@ -64,6 +68,7 @@ impl Exit {
             Self::Authentication => "refused: identity, passphrase or ticket",
             Self::Unreachable => "the directory or too many peers cannot be reached",
             Self::Integrity => "what came back is not what was stored",
+            Self::Quota => "the account's quota is reached",
             Self::Interrupted => "interrupted",
         }
     }
@@ -91,7 +96,7 @@ mod tests {
 
     #[test]
     fn codes_never_change_and_are_all_in_the_help() {
-        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 10, 11, 12, 13, 14, 130]);
+        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 10, 11, 12, 13, 14, 15, 130]);
         for exit in Exit::ALL {
             assert!(help().contains(&format!("{:>3}  {}", exit.code(), exit.meaning())));
         }

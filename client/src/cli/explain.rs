@@ -2,11 +2,14 @@
 //!
 //! The chain of causes is searched from the outside in; the first error that is known here decides.
 
+mod keys;
+mod past;
+mod sync;
+
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use common::disk::DiskError;
 use common::proto::Refusal;
 use common::ticket::TicketError;
 use common::transport::{BindError, CallError};
@@ -14,19 +17,23 @@ use serde_json::Value;
 
 use super::error::CommandError;
 use super::exit::Exit;
+use super::explain_past::judge_past;
 use super::output::error_object;
 use crate::bench::BenchError;
 use crate::cancel::Interrupted;
 use crate::down::DownError;
 use crate::folder::FolderError;
 use crate::folder::destination::Nowhere;
-use crate::keystore::HomeError;
+use crate::folder::snapshot::SnapshotError;
 use crate::local::LocalError;
 use crate::names::PathError;
+use crate::past::PastError;
+use crate::past::when::WhenError;
 use crate::phrase::PhraseError;
 use crate::seal::IntegrityError;
 use crate::session::SessionError;
 use crate::session::enroll::EnrollError;
+use crate::sync::SyncError;
 use crate::up::UpError;
 
 /// What an error means for whoever sees it.
@@ -44,7 +51,7 @@ impl Verdict {
         Self { exit, hint: None, silent: false }
     }
 
-    fn hint(exit: Exit, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(exit: Exit, hint: impl Into<String>) -> Self {
         Self { exit, hint: Some(hint.into()), silent: false }
     }
 
@@ -70,6 +77,12 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if let Some(error) = error.downcast_ref::<FolderError>() {
         return judge_folder(error);
     }
+    if let Some(error) = error.downcast_ref::<PastError>() {
+        return judge_past(error);
+    }
+    if let Some(error) = error.downcast_ref::<SnapshotError>() {
+        return past::judge_snapshot(error);
+    }
     if let Some(error) = error.downcast_ref::<UpError>() {
         return judge_up(error);
     }
@@ -85,8 +98,8 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if let Some(error) = error.downcast_ref::<CommandError>() {
         return Some(judge_command(error));
     }
-    if let Some(error) = error.downcast_ref::<HomeError>() {
-        return Some(judge_home(error));
+    if let Some(verdict) = keys::judge(error) {
+        return Some(verdict);
     }
     if let Some(error) = error.downcast_ref::<LocalError>() {
         return judge_local(error);
@@ -96,6 +109,9 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     }
     if let Some(error) = error.downcast_ref::<BenchError>() {
         return judge_bench(error);
+    }
+    if let Some(error) = error.downcast_ref::<SyncError>() {
+        return sync::judge(error);
     }
     if let Some(error) = error.downcast_ref::<Arc<io::Error>>() {
         return judge_io(error);
@@ -109,7 +125,7 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if error.is::<IntegrityError>() {
         return Some(Verdict::new(Exit::Integrity));
     }
-    if error.is::<PathError>() {
+    if error.is::<PathError>() || error.is::<WhenError>() {
         return Some(Verdict::new(Exit::Usage));
     }
     if error.is::<PhraseError>() || error.is::<TicketError>() {
@@ -190,7 +206,7 @@ fn judge_down(error: &DownError) -> Option<Verdict> {
 
 fn judge_session(error: &SessionError) -> Option<Verdict> {
     Some(match error {
-        SessionError::Home(error) => judge_home(error),
+        SessionError::Home(error) => keys::judge_home(error),
         SessionError::Unreachable { .. } => Verdict::hint(
             Exit::Unreachable,
             "see that shoal-directory serve runs there; if it has another address now, name it with --directory HOST:PORT",
@@ -206,7 +222,7 @@ fn judge_session(error: &SessionError) -> Option<Verdict> {
         SessionError::Map(_) => Verdict::new(Exit::Integrity),
         SessionError::UnknownPeer { .. } => Verdict::new(Exit::Unreachable),
         SessionError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
-        SessionError::Key(_) | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
+        SessionError::Key { .. } | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
     })
 }
 
@@ -244,6 +260,7 @@ fn judge_refusal(refusal: &Refusal) -> Verdict {
         Refusal::UploadGone => {
             Verdict::hint(Exit::Failure, "repeat the command; what is stored already is not sent again")
         }
+        Refusal::OverQuota { .. } | Refusal::NoPolicy | Refusal::Fenced => past::judge_refusal(refusal),
         _ => Verdict::new(Exit::Failure),
     }
 }
@@ -275,27 +292,22 @@ fn judge_command(error: &CommandError) -> Verdict {
             _ => Verdict::new(Exit::Failure),
         },
         CommandError::Terminal => Verdict::hint(Exit::Failure, "redirect it to a file, or add --force"),
-        CommandError::NeedsPhrase => {
-            Verdict::hint(Exit::Authentication, "join with the recovery phrase: shoal join --recover TICKET")
-        }
+        CommandError::NeedsPhrase => Verdict::hint(
+            Exit::Authentication,
+            "join with the recovery phrase: shoal join --recover TICKET; or with an exported key: --recover-from FILE",
+        ),
         CommandError::OtherRole { .. } => {
             Verdict::hint(Exit::Authentication, "ask for one with: shoal-directory ticket --role client --data DIR")
         }
-        CommandError::SameName { .. } | CommandError::StdinTwice | CommandError::FolderToStdout => {
-            Verdict::new(Exit::Usage)
+        CommandError::SameName { .. }
+        | CommandError::StdinTwice
+        | CommandError::FolderToStdout
+        | CommandError::SnapshotName { .. }
+        | CommandError::NoTime { .. } => Verdict::new(Exit::Usage),
+        CommandError::FolderTwice => {
+            Verdict::hint(Exit::Usage, "leave the third argument away, or name two times and a folder")
         }
         CommandError::NoName { .. } => Verdict::hint(Exit::Usage, "write the destination with its new name"),
-    }
-}
-
-fn judge_home(error: &HomeError) -> Verdict {
-    match error {
-        HomeError::NotJoined { .. } | HomeError::NoConfigFolder(_) => Verdict::new(Exit::NotInitialised),
-        HomeError::AlreadyJoined { .. } | HomeError::NotEmpty { .. } => Verdict::new(Exit::Conflict),
-        HomeError::Disk(DiskError::TooOpen { .. }) => Verdict::new(Exit::Authentication),
-        HomeError::Newer { .. } | HomeError::Damaged { .. } | HomeError::Disk(_) | HomeError::Io { .. } => {
-            Verdict::new(Exit::Failure)
-        }
     }
 }
 
@@ -421,11 +433,12 @@ mod tests {
     use std::time::Duration;
 
     use common::id::ChunkId;
-    use common::proto::refusal::{TicketFault, What};
+    use common::proto::refusal::{Measure, TicketFault, What};
     use common::redundancy::Redundancy;
     use common::transport::HandshakeError;
 
     use super::*;
+    use crate::keystore::HomeError;
 
     fn check(error: impl Error + Send + Sync + 'static, exit: Exit, says: &str) {
         let error = anyhow::Error::from(error);
@@ -459,6 +472,9 @@ mod tests {
         check(refused(Refusal::Revoked), Exit::Authentication, "new ticket");
         check(refused(Refusal::Ticket(TicketFault::Used)), Exit::Authentication, "shoal-directory ticket");
         check(refused(Refusal::Conflict), Exit::Conflict, "somebody else");
+        let over = Refusal::OverQuota { what: Measure::Bytes, used: 5, allowed: 7 };
+        check(refused(over), Exit::Quota, "5 of 7 are used");
+        check(refused(Refusal::NoPolicy), Exit::Usage, "--keep-within");
         check(refused(Refusal::TooLarge(What::Body)), Exit::Failure, "over its limit");
         check(FolderError::Exists { path: "/x".to_owned() }, Exit::Conflict, "/x exists already");
         check(DownError::from(IntegrityError::Digest), Exit::Integrity, "digest");

@@ -17,20 +17,22 @@ use super::{Outcome, stdout};
 use crate::cancel::Interrupted;
 use crate::down;
 use crate::folder::destination::{Brings, Goes, Stands, decide};
-use crate::folder::{self, Entry, FolderError, What};
+use crate::folder::{Entry, FolderError, What};
 use crate::local::LocalError;
 use crate::local::place::place_link;
 use crate::local::walk::{ItemKind, Links, look};
-use crate::local::write::{Download, Durability};
+use crate::local::write::{Durability, Planned};
 use crate::names::RemotePath;
+use crate::past::spot::{moment, spot};
+use crate::past::{Moment, PastError};
 use crate::session::Session;
 use crate::transfer::{GetJob, GetOptions, Progress, Target};
 
 /// Jobs that wait: each holds an open file.
 const JOBS_WAITING: usize = 32;
 
-/// A source that was found: `None` is the root.
-type Source = (RemotePath, Option<Entry>);
+/// A source that was found, with the sequence at which it is read; `None` is the root.
+type Source = (RemotePath, Option<Entry>, Option<u64>);
 
 pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
     let paths = args.sources.iter().map(|path| RemotePath::from_os(path)).collect::<Result<Vec<_>, _>>()?;
@@ -42,8 +44,14 @@ pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
         reporter = reporter.keep_stdout_clean();
     }
     let reporter = Arc::new(reporter);
-    let finding = find(&session, paths, args.recursive, &reporter);
-    let sources = cancel.guard(finding).await.ok_or(Interrupted)??;
+    let finding = async {
+        let at = moment(&session, args.time.at.as_ref()).await?;
+        anyhow::Ok((at, find(&session, paths, at, args.recursive, &reporter).await?))
+    };
+    let (at, sources) = cancel.guard(finding).await.ok_or(Interrupted)??;
+    if let Some(moment) = at {
+        context.note(&format!("as of {moment}"));
+    }
     if sources.is_empty() {
         return Ok(reporter.finish("end"));
     }
@@ -76,17 +84,25 @@ pub(super) struct Work {
 async fn find(
     session: &Session,
     paths: Vec<RemotePath>,
+    at: Option<Moment>,
     recursive: bool,
     reporter: &Reporter,
 ) -> anyhow::Result<Vec<Source>> {
     let mut found = Vec::with_capacity(paths.len());
     for path in paths {
-        let resolved = folder::resolve_to_read(session, &path).await?;
-        match resolved.target(&path) {
+        let spot = match spot(session, &path, at, true).await {
+            Ok(spot) => spot,
+            Err(error @ PastError::NoVersion { .. }) => {
+                reporter.fail(&path.to_string(), &error);
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        match spot.target() {
             Ok(entry) if entry.is_none_or(Entry::is_folder) && !recursive => {
                 reporter.fail(&path.to_string(), &CommandError::NeedsRecursive { path: path.to_string() });
             }
-            Ok(entry) => found.push((path, entry.cloned())),
+            Ok(entry) => found.push((path, entry.cloned(), spot.at)),
             Err(error) => reporter.fail(&path.to_string(), &error),
         }
     }
@@ -94,7 +110,7 @@ async fn find(
 }
 
 async fn to_output(work: Work, sources: Vec<Source>, force: bool) -> anyhow::Result<()> {
-    for (path, entry) in sources {
+    for (path, entry, _) in sources {
         let Some((entry, file)) = entry.as_ref().and_then(|entry| entry.file().map(|file| (entry, file))) else {
             return Err(CommandError::FolderToStdout.into());
         };
@@ -110,8 +126,8 @@ async fn to_output(work: Work, sources: Vec<Source>, force: bool) -> anyhow::Res
 
 async fn to_files(work: Work, sources: Vec<Source>, dest: PathBuf) -> anyhow::Result<()> {
     let brings = match sources.as_slice() {
-        [(_, None)] => Brings::NamelessFolder,
-        [(_, Some(entry))] if entry.is_folder() => Brings::Folder,
+        [(_, None, _)] => Brings::NamelessFolder,
+        [(_, Some(entry), _)] if entry.is_folder() => Brings::Folder,
         [_] => Brings::File,
         _ => Brings::Several,
     };
@@ -120,7 +136,7 @@ async fn to_files(work: Work, sources: Vec<Source>, dest: PathBuf) -> anyhow::Re
     let stands = spawn_blocking(move || stands(&looked)).await?;
     let refuse = |why| CommandError::LocalDestination { path: dest.clone(), why };
     let goes = decide(stands, slash, brings).map_err(refuse)?;
-    for (path, entry) in sources {
+    for (path, entry, at) in sources {
         let target = match (&entry, goes) {
             (_, Goes::As | Goes::Merged) | (None, Goes::Into) => dest.clone(),
             (Some(entry), Goes::Into) => dest.join(entry.name.as_os()),
@@ -133,7 +149,7 @@ async fn to_files(work: Work, sources: Vec<Source>, dest: PathBuf) -> anyhow::Re
             },
         };
         match (folder, entry) {
-            (Some((node, attributes)), _) => get_tree::get(&work, Tree { node, path, attributes, target }).await?,
+            (Some((node, attributes)), _) => get_tree::get(&work, Tree { node, at, path, attributes, target }).await?,
             (None, Some(entry)) => one_file(&work, &entry, target, path.to_string()).await?,
             (None, None) => {}
         }
@@ -168,7 +184,8 @@ async fn one_file(work: &Work, entry: &Entry, target: PathBuf, shown: String) ->
         work.settle(&shown, spawn_blocking(move || place_link(&link, &target, modified)).await?, entry);
         return Ok(());
     }
-    let opened = spawn_blocking(move || match Download::create(&target, Links::Follow, None) {
+    let planned = Planned::new(target.clone(), Links::Follow, None, file);
+    let opened = spawn_blocking(move || match planned.begin() {
         Ok(download) => Ok(Target::File(download)),
         Err(LocalError::Special { .. }) => OpenOptions::new()
             .write(true)

@@ -22,6 +22,8 @@ const PLACED_AT_ONCE: usize = 32;
 /// A folder to fetch.
 pub(super) struct Tree {
     pub(super) node: NodeId,
+    /// The sequence at which it is read; `None` for now.
+    pub(super) at: Option<u64>,
     pub(super) path: RemotePath,
     /// `None` for the account's root: then the local folder keeps its own.
     pub(super) attributes: Option<FolderAttributes>,
@@ -45,11 +47,11 @@ enum Placed {
 }
 
 pub(super) async fn get(work: &Work, tree: Tree) -> anyhow::Result<()> {
-    let complain = complain(work);
+    let (complain, at) = (complain(work), tree.at);
     let Some(top) = open_top(work, tree, &complain).await? else { return Ok(()) };
     let mut folders = vec![top];
     while let Some(folder) = folders.pop() {
-        let mut listing = Listing::new(&work.session, folder.node);
+        let mut listing = Listing::at(&work.session, folder.node, at);
         while let Some(mut page) = listing.next_page().await? {
             while !page.is_empty() && !work.jobs.is_closed() {
                 let part: Vec<Entry> = page.drain(..page.len().min(PLACED_AT_ONCE)).collect();
@@ -71,7 +73,7 @@ fn complain(work: &Work) -> Complain {
 }
 
 async fn open_top(work: &Work, tree: Tree, complain: &Complain) -> anyhow::Result<Option<Open>> {
-    let Tree { node, path, attributes, target } = tree;
+    let Tree { node, path, attributes, target, .. } = tree;
     // The destination itself may be a link to a folder: the user named it.
     let (place, complain) = (target.clone(), complain.clone());
     let made = spawn_blocking(move || {
@@ -110,7 +112,7 @@ fn place_part(
             }
             What::File(file) => match file.link() {
                 Some(link) => place_link(link, &local, file.meta.mtime).map(|()| Err(None)),
-                None => Ok(Err(Some(Planned { destination: local, links: Links::Keep, within: within.cloned() }))),
+                None => Ok(Err(Some(Planned::new(local, Links::Keep, within.cloned(), file)))),
             },
         };
         match placed {

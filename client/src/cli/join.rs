@@ -1,6 +1,6 @@
 //! `shoal join`: makes this device part of a cluster.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::Write;
 
 use common::bounded::BoundedText;
 use common::id::{DeviceId, NodeId};
@@ -17,13 +17,15 @@ use super::args::Join;
 use super::context::Context;
 use super::error::CommandError;
 use super::exit::Exit;
+use super::key::{self, KeyError};
+use super::passphrase;
 use crate::keys::MasterKey;
 use crate::keystore::{Credentials, Device, Home};
 use crate::phrase;
 use crate::session::enroll::{self, EnrollError, NewIdentity};
 
-/// Longest text that is read for a phrase or ticket.
-const INPUT_BYTES: u64 = 16 << 10;
+/// Longest text that is read for a ticket.
+const INPUT_BYTES: usize = 16 << 10;
 
 pub(super) async fn run(context: &mut Context, args: Join) -> Outcome {
     let path = context.home()?;
@@ -33,40 +35,42 @@ pub(super) async fn run(context: &mut Context, args: Join) -> Outcome {
     if ticket.role() != Role::Client {
         return Err(CommandError::OtherRole { role: ticket.role() }.into());
     }
-    let master = if args.recover { recovered(context).await? } else { MasterKey::random() };
+    let known = known_key(context, &args, &ticket).await?;
+    let recover = known.is_some();
+    let master = known.unwrap_or_else(MasterKey::random);
     let label = Label::try_from(host_name()).unwrap_or_default();
     let joined = enroll::enroll(&ticket, &context.global.directory, label, Some(master.key_check())).await;
-    let new = joined.map_err(|error| explain_other_key(error, args.recover))?;
+    let new = joined.map_err(|error| explain_other_key(error, recover))?;
     let (device, credentials) = home_of(&new)?;
     let first = new.enrolled.account.as_ref().is_some_and(|account| account.first);
     let account = device.account_name.clone();
     let words = phrase::of_key(&master);
     let made = spawn_blocking(move || Home::create(&path, device, credentials, master)).await??;
-    report(context, &made, &account, (first && !args.recover).then_some(&words))?;
+    report(context, &made, &account, (first && !recover).then_some(&words))?;
     Ok(Exit::Ok)
 }
 
 async fn ticket_line(args: &Join) -> anyhow::Result<Zeroizing<String>> {
     if args.ticket == "-" {
-        return read_input().await;
+        return key::read_stdin(INPUT_BYTES).await;
     }
     let text = args.ticket.to_str().ok_or(TicketError::Foreign)?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-async fn recovered(context: &Context) -> anyhow::Result<MasterKey> {
-    if std::io::stdin().is_terminal() {
-        context.note("type the 24 words of the recovery phrase, then Enter and Ctrl-D");
+/// The account's key, for a further device; `None` makes a new one.
+async fn known_key(context: &Context, args: &Join, ticket: &Ticket) -> anyhow::Result<Option<MasterKey>> {
+    if args.recover {
+        return Ok(Some(key::read_phrase(context).await?));
     }
-    Ok(phrase::to_key(&read_input().await?)?)
-}
-
-async fn read_input() -> anyhow::Result<Zeroizing<String>> {
-    let read = spawn_blocking(|| {
-        let mut text = Zeroizing::new(String::new());
-        std::io::stdin().take(INPUT_BYTES).read_to_string(&mut text).map(|_| text)
-    });
-    Ok(read.await??)
+    let Some(file) = args.recover_from.clone() else { return Ok(None) };
+    let closed = key::read_exported(file).await?;
+    let exported = passphrase::open_exported(args.passphrase.export_passphrase_file.as_deref(), closed).await?;
+    // Of the account only the directory knows whether it is the ticket's, and it refuses another key.
+    if exported.cluster != ticket.cluster() {
+        return Err(KeyError::OtherCluster { found: exported.cluster, wanted: ticket.cluster() }.into());
+    }
+    Ok(Some(exported.master))
 }
 
 /// The directory refuses another key for an account that has one: that is not an error of trust but a missing phrase.
@@ -101,7 +105,7 @@ fn home_of(new: &NewIdentity) -> anyhow::Result<(Device, Credentials)> {
     Ok((device, credentials))
 }
 
-/// The phrase goes to standard output, the one time that it is shown: whoever pipes it somewhere means to keep it there.
+/// The phrase goes to standard output, the one time that it is shown unasked: whoever pipes it somewhere means to keep it there.
 fn report(context: &mut Context, home: &Home, account: &str, words: Option<&Zeroizing<String>>) -> std::io::Result<()> {
     let output = &mut context.output;
     if output.is_json() {
@@ -121,8 +125,8 @@ fn report(context: &mut Context, home: &Home, account: &str, words: Option<&Zero
     ))?;
     if let Some(words) = words {
         output.line("")?;
-        output.line("Recovery phrase of this account. Write it down and keep it safe: it is shown this once,")?;
-        output.line("and without it and without this device nobody can read the files again.")?;
+        output.line("Recovery phrase of this account. Write it down and keep it safe: without it and without")?;
+        output.line("this device nobody can read the files again. Then see that it is right: shoal key verify")?;
         output.line("")?;
         let words: Vec<&str> = words.split(' ').collect();
         for line in words.chunks(6) {

@@ -5,8 +5,9 @@ use super::context::Context;
 use super::entry::{self, Row};
 use super::exit::Exit;
 use super::{Outcome, output};
-use crate::folder::{self, Entry, Listing};
+use crate::folder::{Entry, Listing};
 use crate::names::RemotePath;
+use crate::past::spot::{moment, spot};
 use crate::session::Session;
 
 /// Lines of a long listing that are aligned with each other: a page of a folder.
@@ -15,19 +16,23 @@ const ALIGNED_ROWS: usize = 256;
 pub(super) async fn run(context: &mut Context, args: Ls) -> Outcome {
     let path = RemotePath::from_os(&args.path)?;
     let session = context.session().await?;
-    let resolved = folder::resolve(&session, &path).await?;
-    let start = match resolved.target(&path)? {
+    let spot = spot(&session, &path, moment(&session, args.time.at.as_ref()).await?, false).await?;
+    if let Some(moment) = spot.moment {
+        context.note(&format!("as of {moment}"));
+    }
+    let at = spot.at;
+    let start = match spot.target()? {
         None => (session.root(), path),
-        Some(entry) if entry.is_folder() => (entry.node, path),
+        Some(entry) if entry.is_folder() => (entry.node, spot.path.clone()),
         Some(entry) => {
-            let entry = entry.clone();
-            show(context, &[(path, entry)], args.long)?;
+            let row = (spot.path.clone(), entry.clone());
+            show(context, &[row], args.long)?;
             return Ok(Exit::Ok);
         }
     };
     let mut folders = vec![start];
     while let Some((node, path)) = folders.pop() {
-        let below = list(context, &session, &args, node, &path).await?;
+        let below = list(context, &session, &args, (node, at), &path).await?;
         if args.recursive {
             folders.extend(below.into_iter().rev());
         }
@@ -40,11 +45,11 @@ async fn list(
     context: &mut Context,
     session: &Session,
     args: &Ls,
-    node: crate::folder::NodeId,
+    (node, at): (crate::folder::NodeId, Option<u64>),
     path: &RemotePath,
 ) -> anyhow::Result<Vec<(crate::folder::NodeId, RemotePath)>> {
     let mut below = Vec::new();
-    let mut listing = Listing::new(session, node);
+    let mut listing = Listing::at(session, node, at);
     // People get one folder sorted by name, as long as it fits in memory easily; programs get it as it comes.
     let mut rows: Vec<(RemotePath, Entry)> = Vec::new();
     while let Some(page) = listing.next_page().await? {

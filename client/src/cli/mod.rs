@@ -18,21 +18,35 @@ pub mod report;
 mod bench;
 mod cat;
 mod cp;
+mod diff;
+mod du;
 mod entry;
+mod explain_past;
 mod get;
 mod get_tree;
 mod join;
+mod key;
 mod ls;
 mod mkdir;
 mod mv;
+mod passphrase;
+mod prune;
 mod put;
 mod put_tree;
 mod redundancy;
 mod repack;
+mod restore;
 mod rm;
+mod snapshot;
 mod stat;
 mod status;
 mod stdout;
+mod sync;
+mod terminal;
+mod ticker;
+mod unlock;
+mod verify;
+mod versions;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -98,6 +112,10 @@ async fn run(cli: Cli) -> Outcome {
         Command::Get(args) => get::run(&mut context, args).await,
         Command::Cat(args) => cat::run(&mut context, args).await,
         Command::Cp(args) => cp::run(&mut context, args).await,
+        Command::Restore(args) => restore::run(&mut context, args).await,
+        Command::Undelete(args) => restore::undelete(&mut context, args).await,
+        Command::Sync(args) => sync::run(&mut context, args).await,
+        Command::Verify(args) => verify::run(&mut context, args).await,
         Command::Repack(args) => repack::run(&mut context, args).await,
         Command::Bench(args) => bench::run(&mut context, args).await,
         // These are one step of the directory, which happens or not.
@@ -108,6 +126,14 @@ async fn run(cli: Cli) -> Outcome {
         Command::Mv(args) => stoppable(&cancel, mv::run(&mut context, args)).await,
         Command::Rm(args) => stoppable(&cancel, rm::run(&mut context, args)).await,
         Command::Redundancy(args) => stoppable(&cancel, redundancy::run(&mut context, args)).await,
+        Command::Key(args) => stoppable(&cancel, key::run(&mut context, args)).await,
+        Command::Unlock(args) => stoppable(&cancel, unlock::unlock(&mut context, args)).await,
+        Command::Lock(args) => stoppable(&cancel, unlock::lock(&mut context, args)).await,
+        Command::Versions(args) => stoppable(&cancel, versions::run(&mut context, args)).await,
+        Command::Diff(args) => stoppable(&cancel, diff::run(&mut context, args)).await,
+        Command::Snapshot(args) => stoppable(&cancel, snapshot::run(&mut context, args)).await,
+        Command::Prune(args) => stoppable(&cancel, prune::run(&mut context, args)).await,
+        Command::Du(args) => stoppable(&cancel, du::run(&mut context, args)).await,
         Command::Status(args) => stoppable(&cancel, status::run(&mut context, args)).await,
     };
     let flushed = context.output.flush();

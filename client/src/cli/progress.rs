@@ -1,7 +1,7 @@
 //! Progress: how far a transfer is. A bar with rate and time left on a terminal, a line every 30 seconds in a pipe or log, and
 //! nothing with --quiet or --json.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -87,6 +87,14 @@ impl Meter {
     #[expect(clippy::print_stderr, reason = "notes for people belong on stderr")]
     pub fn say(&self, text: &str) {
         self.bar.suspend(|| eprintln!("{text}"));
+    }
+
+    /// Something for stdout that must not tear the bar.
+    ///
+    /// # Errors
+    /// When standard output takes no more.
+    pub fn print(&self, text: &str) -> std::io::Result<()> {
+        self.bar.suspend(|| std::io::stdout().write_all(text.as_bytes()))
     }
 
     fn say_line(&self, done: u64) {

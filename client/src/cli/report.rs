@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use common::plural::many;
 use common::transport::Traffic;
 use serde_json::{Map, Value, json};
 
@@ -20,6 +21,8 @@ pub enum Direction {
     Up,
     /// Bytes count when they are verified and written.
     Down,
+    /// Bytes count when it is known that they can be had.
+    Check,
 }
 
 /// Told by the data path, tells the user.
@@ -31,6 +34,8 @@ pub struct Reporter {
     /// Where JSON lines go: not to standard output when that carries content.
     json_to_stderr: bool,
     cancel: Cancel,
+    /// How it ends when anything failed, where that does not depend on what.
+    on_failure: Option<Exit>,
     done: AtomicU64,
     failed: AtomicU64,
     first: Mutex<Option<Exit>>,
@@ -42,6 +47,7 @@ impl Reporter {
         let verb = match direction {
             Direction::Up => "stored",
             Direction::Down => "fetched",
+            Direction::Check => "verified",
         };
         let meter = Meter::new(visible, verb);
         Self {
@@ -51,6 +57,7 @@ impl Reporter {
             quiet,
             json_to_stderr: false,
             cancel,
+            on_failure: None,
             done: 0.into(),
             failed: 0.into(),
             first: Mutex::default(),
@@ -62,6 +69,38 @@ impl Reporter {
     pub fn keep_stdout_clean(mut self) -> Self {
         self.json_to_stderr = true;
         self
+    }
+
+    /// However much succeeds, when anything fails this is how it ends.
+    #[must_use]
+    pub fn failing_with(mut self, exit: Exit) -> Self {
+        self.on_failure = Some(exit);
+        self
+    }
+
+    /// Something that was done, or would be: for programs always, for people when they want to see it.
+    pub fn step(&self, event: Value, text: &str, wanted: bool) {
+        if self.json {
+            return self.line(event);
+        }
+        if wanted && self.meter.print(&format!("{text}\n")).is_err() {
+            self.cancel.cancel(); // who was reading has gone: nobody wants the rest
+        }
+    }
+
+    /// What it came to: for people on stderr.
+    pub fn summary(&self, event: Value, text: &str) {
+        if self.json {
+            self.line(event);
+        } else if !self.quiet {
+            self.meter.say(&format!("shoal: {text}"));
+        }
+    }
+
+    /// One thing is in its place that brought no content.
+    pub fn placed(&self) {
+        self.done.fetch_add(1, Ordering::Relaxed);
+        self.meter.file_done();
     }
 
     /// So many more bytes will come.
@@ -131,6 +170,7 @@ impl Reporter {
         let (done, failed) = (self.done.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
         let first = *self.first.lock().unwrap_or_else(PoisonError::into_inner);
         let exit = match (done, failed, first) {
+            (_, 1.., Some(_)) if self.on_failure.is_some() => self.on_failure.unwrap_or(Exit::Failure),
             (_, 0, None) => Exit::Ok,
             (_, 0, Some(exit)) => exit,
             // One thing was asked for and failed: its own code says more.
@@ -170,7 +210,7 @@ impl Progress for Reporter {
     fn expect(&self, _: u64) {}
 
     fn read(&self, bytes: u64) {
-        if self.direction == Direction::Down {
+        if self.direction != Direction::Up {
             self.meter.advance(bytes);
         }
     }
@@ -183,8 +223,8 @@ impl Progress for Reporter {
 
     fn put(&self, done: PutDone) {
         if done.degraded > 0 {
-            let chunks = done.degraded;
-            self.note(&format!("{}: {chunks} chunks have fewer shards than wanted; marked for repair", done.shown));
+            let chunks = many(done.degraded, "chunk");
+            self.note(&format!("{}: {chunks} with fewer shards than wanted; marked for repair", done.shown));
         }
         if done.conflict {
             self.note(&format!("{}: somebody else stored another version meanwhile; history has both", done.shown));

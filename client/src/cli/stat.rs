@@ -5,20 +5,23 @@ use super::args::Stat;
 use super::context::Context;
 use super::entry;
 use super::exit::Exit;
-use crate::folder;
 use crate::names::RemotePath;
+use crate::past::spot::{moment, spot};
 
 pub(super) async fn run(context: &mut Context, args: Stat) -> Outcome {
     let path = RemotePath::from_os(&args.path)?;
     let session = context.session().await?;
-    let resolved = folder::resolve(&session, &path).await?;
-    let entry = resolved.target(&path)?;
+    let spot = spot(&session, &path, moment(&session, args.time.at.as_ref()).await?, false).await?;
+    if let Some(moment) = spot.moment {
+        context.note(&format!("as of {moment}"));
+    }
+    let (path, entry) = (&spot.path, spot.target()?);
     if context.output.is_json() {
-        let object = entry.map_or_else(|| entry::root_object(session.root()), |entry| entry::object(&path, entry));
+        let object = entry.map_or_else(|| entry::root_object(session.root()), |entry| entry::object(path, entry));
         context.output.object(&object)?;
         return Ok(Exit::Ok);
     }
-    let facts = entry.map_or_else(|| entry::root_facts(session.root()), |entry| entry::facts(&path, entry));
+    let facts = entry.map_or_else(|| entry::root_facts(session.root()), |entry| entry::facts(path, entry));
     for (key, value) in facts {
         context.output.line(format_args!("{key:>12}: {value}"))?;
     }

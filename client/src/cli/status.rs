@@ -1,6 +1,7 @@
 //! `shoal status`: peers, free space, redundancy, and what is degraded.
 
-use common::proto::directory::{ClusterStatus, GetStatus};
+use common::plural::many;
+use common::proto::directory::{AccountUsage, ClusterStatus, GetStatus, GetUsage};
 use common::size::ByteSize;
 use serde_json::{Value, json};
 
@@ -13,11 +14,12 @@ use crate::names::Shown;
 pub(super) async fn run(context: &mut Context, _: Status) -> Outcome {
     let session = context.session().await?;
     let status = session.call_directory(&GetStatus {}).await?;
+    let usage = session.call_directory(&GetUsage {}).await?;
     if context.output.is_json() {
-        context.output.object(&object(&status, session.account_name()))?;
+        context.output.object(&object(&status, &usage, session.account_name()))?;
         return Ok(Exit::Ok);
     }
-    for line in lines(&status, session.account_name()) {
+    for line in lines(&status, &usage, session.account_name()) {
         context.output.line(line)?;
     }
     Ok(Exit::Ok)
@@ -28,13 +30,18 @@ fn shown(text: &str) -> String {
     Shown(text.as_bytes()).to_string()
 }
 
-fn lines(status: &ClusterStatus, account: &str) -> Vec<String> {
+fn lines(status: &ClusterStatus, usage: &AccountUsage, account: &str) -> Vec<String> {
     let free = status.peers.iter().fold(0_u64, |sum, peer| sum.saturating_add(peer.free));
     let mut lines = vec![
         format!("cluster     {}", status.cluster),
         format!("account     {}", shown(account)),
         format!("redundancy  {}", status.redundancy),
-        format!("stored      {} chunks, {}", status.chunks, ByteSize(status.sealed_bytes)),
+        format!("stored      {}, {}", many(status.chunks, "chunk"), ByteSize(status.sealed_bytes)),
+        format!("used        {}", used(usage)),
+        format!(
+            "history     {}",
+            usage.keep.map_or_else(|| "kept until it is pruned".to_owned(), |keep| format!("kept: {keep}"))
+        ),
         format!("free        {} on all peers", ByteSize(free)),
         format!("degraded    {}", degraded(status)),
     ];
@@ -76,14 +83,23 @@ fn ago(status: &ClusterStatus, seen: common::time::Timestamp) -> String {
 fn degraded(status: &ClusterStatus) -> String {
     match (status.degraded, status.unreadable) {
         (0, 0) => "nothing".to_owned(),
-        (degraded, 0) => format!("{degraded} chunks lack shards; all can be read"),
+        (degraded, 0) => format!("{} without all shards; all can be read", many(degraded, "chunk")),
         (degraded, unreadable) => {
-            format!("{degraded} chunks lack shards; {unreadable} of them cannot be read until a peer returns")
+            let degraded = many(degraded, "chunk");
+            format!("{degraded} without all shards; {unreadable} not to be read until a peer returns")
         }
     }
 }
 
-fn object(status: &ClusterStatus, account: &str) -> Value {
+/// What the account uses, and of how much.
+fn used(usage: &AccountUsage) -> String {
+    let of = |most: Option<String>| most.map_or_else(String::new, |most| format!(" of {most}"));
+    let bytes = of(usage.quota.bytes.map(|bytes| ByteSize(bytes).to_string()));
+    let files = of(usage.quota.files.map(|files| files.to_string()));
+    format!("{}{bytes} on peers, {}{files} versions of files", ByteSize(usage.bytes), usage.files)
+}
+
+fn object(status: &ClusterStatus, usage: &AccountUsage, account: &str) -> Value {
     let peers: Vec<Value> = status
         .peers
         .iter()
@@ -114,6 +130,11 @@ fn object(status: &ClusterStatus, account: &str) -> Value {
         "degraded": status.degraded,
         "unreadable": status.unreadable,
         "pending": status.pending,
+        "used_bytes": usage.bytes,
+        "used_files": usage.files,
+        "quota_bytes": usage.quota.bytes,
+        "quota_files": usage.quota.files,
+        "keep": usage.keep.map(|keep| keep.to_string()),
         "peers": peers,
     })
 }
@@ -128,6 +149,11 @@ mod tests {
     use common::time::Timestamp;
 
     use super::*;
+
+    fn usage() -> AccountUsage {
+        let quota = common::proto::directory::Quota { bytes: Some(1 << 30), files: None };
+        AccountUsage { bytes: 15 << 20, files: 7, quota, keep: None }
+    }
 
     fn sample(degraded: u64, unreadable: u64) -> ClusterStatus {
         let peer = PeerStatus {
@@ -173,18 +199,19 @@ mod tests {
 
     #[test]
     fn people_see_a_table_without_control_characters() {
-        let text = lines(&sample(2, 1), "ann").join("\n");
+        let text = lines(&sample(2, 1), &usage(), "ann").join("\n");
         assert!(
             text.contains("attic\\x1b[31m  suspect  home  3.0 MiB  99.0 GiB      12  12 s ago   10.0.0.7:7401"),
             "{text}"
         );
-        assert!(text.contains("2 chunks lack shards; 1 of them cannot be read"), "{text}");
-        assert!(lines(&sample(0, 0), "ann").join("\n").contains("degraded    nothing"));
+        assert!(text.contains("used        15.0 MiB of 1.0 GiB on peers, 7 versions of files"), "{text}");
+        assert!(text.contains("2 chunks without all shards; 1 not to be read"), "{text}");
+        assert!(lines(&sample(0, 0), &usage(), "ann").join("\n").contains("degraded    nothing"));
     }
 
     #[test]
     fn programs_see_bytes_and_rfc_3339() {
-        let object = object(&sample(0, 0), "ann");
+        let object = object(&sample(0, 0), &usage(), "ann");
         assert_eq!(object["peers"][0]["free"], 99_u64 << 30);
         assert_eq!(object["now"], "1970-01-01T00:00:13Z");
     }

@@ -9,6 +9,8 @@
 //!
 //! Sketch: receiving 0.5, opening 0.47 CPU s a GiB, and writing the file. No SHA-1: the digest is stronger and cheaper.
 
+pub mod check;
+pub mod compare;
 mod error;
 mod extent;
 mod fetch;
@@ -17,6 +19,7 @@ mod manifest;
 mod small;
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
@@ -27,8 +30,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use crate::local::LocalError;
 use crate::local::write::{Download, Durability};
+use crate::local::{LocalError, partial};
 use crate::seal::Pool;
 use crate::session::Session;
 use crate::transfer::{FileError, GetDone, GetJob, GetOptions, GetReport, Target};
@@ -60,11 +63,14 @@ struct Down {
     /// A permit for each core that opens.
     cores: Semaphore,
     load: fetch::Load,
+    missed: fetch::Missed,
     /// Where runs are collected in.
     pool: Pool,
     report: Mutex<GetReport>,
     /// File systems with files that are synced at the end, by a folder on each; and the last folder looked at.
     unsynced: Mutex<(HashMap<u64, File>, PathBuf)>,
+    /// The last folder that was looked through for what interrupted downloads have left, and what there was.
+    swept: Mutex<(PathBuf, Vec<OsString>)>,
 }
 
 impl Down {
@@ -76,10 +82,26 @@ impl Down {
             in_flight: Arc::new(Semaphore::new(RUNS_IN_FLIGHT)),
             cores: Semaphore::new(cores),
             load: fetch::Load::default(),
+            missed: fetch::Missed::default(),
             pool: Pool::new(RUNS_IN_FLIGHT),
             report: Mutex::default(),
             unsynced: Mutex::default(),
+            swept: Mutex::default(),
         })
+    }
+
+    /// Removes what interrupted downloads of other versions of this file have left. Each folder is looked through once. Blocking.
+    fn sweep(&self, download: &Download) {
+        if !download.is_kept() {
+            return;
+        }
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if swept.0 != download.folder() {
+            *swept = (download.folder().to_owned(), partial::in_folder(download.folder()));
+        }
+        if !swept.1.is_empty() {
+            download.sweep(&swept.1);
+        }
     }
 
     /// Remembers that the file system of this file has to be synced before the user is told of success. Blocking.

@@ -1,6 +1,8 @@
 //! Small: files of one page at most, many at a time. Runs that lie together in one pack are read together.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -9,9 +11,10 @@ use common::proto::parts::Placement;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinSet, spawn_blocking};
 
+use super::compare::{plain_len, run_is_there};
 use super::manifest::{FirstPages, Run, Walk, first_pages};
 use super::{Down, DownError, fetch, file};
-use crate::local::write::Durability;
+use crate::local::write::{Durability, looks_like, settle_mode};
 use crate::pack::PACK_FILE_MAX;
 use crate::transfer::{GetDone, GetJob, Target};
 
@@ -30,7 +33,7 @@ struct Wanted {
 
 /// Whether a job is worth being grouped: one extent at most, into a file.
 pub(super) fn is_small(job: &GetJob) -> bool {
-    matches!(job.target, Target::File(_) | Target::Planned(_))
+    matches!(job.target, Target::File(_) | Target::Planned(_) | Target::Nowhere)
         && job.meta.extents <= 1
         && job.meta.size <= PACK_FILE_MAX as u64
 }
@@ -122,6 +125,9 @@ fn only_run(down: &Down, job: &GetJob, sealed: &[u8], first: &FirstPages) -> Res
 
 /// Groups by chunk, and reads what lies together in one go.
 async fn fetch_all(down: &Arc<Down>, wanted: Vec<Wanted>) -> Result<(), DownError> {
+    let worker = Arc::clone(down);
+    let looked = spawn_blocking(move || leave_out_what_is_there(&worker, wanted)).await;
+    let wanted = looked.map_err(|panic| DownError::Bug(panic.to_string()))??;
     let mut chunks: HashMap<ChunkId, Vec<Wanted>> = HashMap::new();
     for file in wanted {
         chunks.entry(file.run.located.extent.chunk).or_default().push(file);
@@ -140,6 +146,34 @@ async fn fetch_all(down: &Arc<Down>, wanted: Vec<Wanted>) -> Result<(), DownErro
         done.map_err(|panic| DownError::Bug(panic.to_string()))??;
     }
     Ok(())
+}
+
+/// What lies at its destination already, as it says itself and by its digest, is done: a get that is repeated fetches nothing twice.
+/// Blocking.
+fn leave_out_what_is_there(down: &Down, wanted: Vec<Wanted>) -> Result<Vec<Wanted>, DownError> {
+    if down.options.durability != Durability::Relaxed {
+        return Ok(wanted);
+    }
+    let mut left = Vec::with_capacity(wanted.len());
+    for Wanted { job, run } in wanted {
+        let there = match &job.target {
+            Target::Planned(planned) => Some(planned.destination()).filter(|path| looks_like(path, &job.meta)),
+            Target::File(_) | Target::Writer(_) | Target::Nowhere => None,
+        };
+        let digest = run.located.extent.digest;
+        let is_it = |path: &Path| {
+            File::open(path).is_ok_and(|file| run_is_there(&file, 0, plain_len(&run), &digest))
+                && settle_mode(path, &job.meta).is_ok()
+        };
+        if there.is_some_and(is_it) {
+            down.options.progress.read(job.meta.size);
+            let GetJob { version, meta, shown, .. } = job;
+            down.done(GetDone { shown, version, bytes: meta.size });
+        } else {
+            left.push(Wanted { job, run });
+        }
+    }
+    Ok(left)
 }
 
 /// Splits files in order of their place in one chunk into groups that are read together.
@@ -205,6 +239,10 @@ fn write(down: &Down, job: GetJob, content: &[u8]) -> Result<GetDone, DownError>
         Target::File(download) => download,
         Target::Planned(planned) => planned.begin()?,
         Target::Writer(_) => return Err(DownError::Bug("a small file into a pipe".to_owned())),
+        Target::Nowhere => {
+            down.options.progress.read(meta.size);
+            return Ok(GetDone { shown, version, bytes: meta.size });
+        }
     };
     download.write_at(content, 0)?;
     // All small files are synced together, at the end.

@@ -30,6 +30,8 @@ const GOODBYE: Duration = Duration::from_secs(5);
 pub struct Copied {
     pub files: u64,
     pub folders: u64,
+    /// Files that were so already, in this very version.
+    pub unchanged: u64,
     /// What could not be copied; the rest was.
     pub failed: Vec<FolderError>,
     /// How many more failed than are listed.
@@ -41,21 +43,23 @@ const LISTED: usize = 1_000;
 
 /// One file to copy.
 #[derive(Debug)]
-struct Job {
-    source: Entry,
-    folder: NodeId,
-    name: Name,
-    expect: Expect,
-    path: RemotePath,
+pub(crate) struct Job {
+    pub(crate) source: Entry,
+    pub(crate) folder: NodeId,
+    pub(crate) name: Name,
+    pub(crate) expect: Expect,
+    pub(crate) path: RemotePath,
 }
 
 /// A folder to copy into one that is there.
-struct Pair {
-    source: NodeId,
-    target: NodeId,
+pub(crate) struct Pair {
+    pub(crate) source: NodeId,
+    /// The sequence at which the source is read; `None` for now.
+    pub(crate) at: Option<u64>,
+    pub(crate) target: NodeId,
     /// Whether something may be in the target already.
-    occupied: bool,
-    path: RemotePath,
+    pub(crate) occupied: bool,
+    pub(crate) path: RemotePath,
 }
 
 /// Copies what is at `from` to `to`, or into the folder `to`; a folder only when `recursive`.
@@ -78,13 +82,10 @@ pub async fn copy(
     if landing.there.as_ref().is_some_and(|there| there.node == entry.node) {
         return Err(FolderError::Same { from: from.to_string(), to: landing.path.to_string() });
     }
-    let mut copied = Copied::default();
     let What::Folder(attributes) = &entry.what else {
         let expect = landing.there.as_ref().and_then(Entry::expect).unwrap_or(Expect::Nothing);
         let job = Job { source: entry.clone(), folder: landing.folder, name: landing.name, expect, path: landing.path };
-        batch::copy(session, vec![job], &mut copied, cancel).await?;
-        // One file that failed is the failure of the whole.
-        return if copied.files == 0 { copied.failed.pop().map_or(Ok(copied), Err) } else { Ok(copied) };
+        return copy_file(session, job, cancel).await;
     };
     if from.contains(&landing.path) {
         return Err(FolderError::IntoItself { from: from.to_string(), to: landing.path.to_string() });
@@ -93,12 +94,32 @@ pub async fn copy(
     let wanted = FolderWanted { within: landing.folder, name: landing.name, attributes: *attributes, shown };
     let made = make_folders(session, vec![wanted]).await?.pop();
     let target = made.ok_or(FolderError::Misbehaved { what: "no answer for a folder" })??;
-    copied.folders += u64::from(target.fresh);
-    let mut pairs = vec![Pair { source: entry.node, target: target.node, occupied: !target.fresh, path: landing.path }];
-    while let Some(pair) = pairs.pop() {
-        copy_folder(session, &pair, &mut pairs, &mut copied, cancel).await?;
-    }
+    let mut copied = Copied { folders: u64::from(target.fresh), ..Copied::default() };
+    let (target, occupied) = (target.node, !target.fresh);
+    let pair = Pair { source: entry.node, at: None, target, occupied, path: landing.path };
+    copy_tree(session, pair, &mut copied, cancel).await?;
     Ok(copied)
+}
+
+/// Copies one file; when it fails that is the failure of the whole.
+pub(crate) async fn copy_file(session: &Session, job: Job, cancel: &Cancel) -> Result<Copied, FolderError> {
+    let mut copied = Copied::default();
+    batch::copy(session, vec![job], &mut copied, cancel).await?;
+    if copied.files == 0 { copied.failed.pop().map_or(Ok(copied), Err) } else { Ok(copied) }
+}
+
+/// Copies what is in a folder, with all below.
+pub(crate) async fn copy_tree(
+    session: &Session,
+    pair: Pair,
+    copied: &mut Copied,
+    cancel: &Cancel,
+) -> Result<(), FolderError> {
+    let mut pairs = vec![pair];
+    while let Some(pair) = pairs.pop() {
+        copy_folder(session, &pair, &mut pairs, copied, cancel).await?;
+    }
+    Ok(())
 }
 
 /// Copies the files of one folder, and makes the folders in it.
@@ -110,7 +131,7 @@ async fn copy_folder(
     cancel: &Cancel,
 ) -> Result<(), FolderError> {
     let there = if pair.occupied { existing(session, pair.target).await? } else { HashMap::new() };
-    let mut listing = Listing::new(session, pair.source);
+    let mut listing = Listing::at(session, pair.source, pair.at);
     let mut jobs = Vec::new();
     while let Some(page) = listing.next_page().await? {
         if cancel.is_cancelled() {
@@ -122,6 +143,10 @@ async fn copy_folder(
             let path = pair.path.join(&source.name)?;
             let expect = match there.get(&source.token) {
                 None => Expect::Nothing,
+                Some(Some(Expect::File(_, version))) if source.file().is_some_and(|f| f.version == *version) => {
+                    copied.unchanged += 1;
+                    continue;
+                }
                 Some(Some(expect)) => *expect,
                 Some(None) => {
                     copied.fail(FolderError::IsAFolder { path: path.to_string() });
@@ -157,7 +182,8 @@ async fn copy_subfolders(
         match made {
             Ok(target) => {
                 copied.folders += u64::from(target.fresh);
-                pairs.push(Pair { source, target: target.node, occupied: !target.fresh, path });
+                let (target, occupied) = (target.node, !target.fresh);
+                pairs.push(Pair { source, at: pair.at, target, occupied, path });
             }
             Err(error) => copied.fail(error),
         }
@@ -183,6 +209,28 @@ impl Copied {
             self.failed_unlisted += 1;
         }
     }
+}
+
+/// A file that gets another mode and time.
+#[derive(Debug)]
+pub struct Touched {
+    /// As it is to be.
+    pub entry: Entry,
+    pub path: RemotePath,
+}
+
+/// A copy of each file onto itself, with the metadata that the entry says now.
+pub(super) async fn touch(
+    session: &Session,
+    files: Vec<Touched>,
+    copied: &mut Copied,
+    cancel: &Cancel,
+) -> Result<(), FolderError> {
+    let job = |Touched { entry, path }: Touched| {
+        let expect = entry.expect().unwrap_or(Expect::Nothing);
+        Job { folder: entry.folder, name: entry.name.clone(), expect, path, source: entry }
+    };
+    batch::copy(session, files.into_iter().map(job).collect(), copied, cancel).await
 }
 
 /// Opens an upload that stores nothing on peers.

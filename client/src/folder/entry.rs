@@ -21,7 +21,7 @@ pub struct Entry {
     pub token: NameToken,
     pub node: NodeId,
     pub name: Name,
-    /// The journal sequence from which it is current.
+    /// The journal sequence from which it is current, of a file in this version.
     pub since: u64,
     pub what: What,
 }
@@ -46,7 +46,7 @@ pub struct FileVersion {
 
 impl Entry {
     /// Opens what the directory shows.
-    pub(super) fn open(session: &Session, view: EntryView) -> Result<Self, FolderError> {
+    pub(crate) fn open(session: &Session, view: EntryView) -> Result<Self, FolderError> {
         let (keys, account) = (session.keys(), session.account());
         let entry = meta::Entry::open_view(keys, account, &view)
             .map_err(|source| FolderError::Integrity { what: "an entry", source })?;

@@ -1,4 +1,4 @@
-//! List: a folder's entries, page by page, in the order of their tokens.
+//! List: a folder's entries, now or as they were, page by page, in the order of their tokens.
 
 use common::id::{NameToken, NodeId};
 use common::proto::directory::List;
@@ -10,6 +10,7 @@ use crate::session::Session;
 pub struct Listing<'a> {
     session: &'a Session,
     folder: NodeId,
+    at: Option<u64>,
     after: Option<NameToken>,
     done: bool,
 }
@@ -17,7 +18,13 @@ pub struct Listing<'a> {
 impl<'a> Listing<'a> {
     #[must_use]
     pub fn new(session: &'a Session, folder: NodeId) -> Self {
-        Self { session, folder, after: None, done: false }
+        Self::at(session, folder, None)
+    }
+
+    /// As it was at a sequence.
+    #[must_use]
+    pub fn at(session: &'a Session, folder: NodeId, at: Option<u64>) -> Self {
+        Self { session, folder, at, after: None, done: false }
     }
 
     /// The next page; `None` after the last one.
@@ -28,11 +35,9 @@ impl<'a> Listing<'a> {
         if self.done {
             return Ok(None);
         }
-        let listing = self.session.call_directory(&List { folder: self.folder, after: self.after }).await?;
-        if listing.more && listing.entries.is_empty() {
-            return Err(FolderError::Misbehaved { what: "an empty page of a listing that goes on" });
-        }
-        self.done = !listing.more;
+        let request = List { folder: self.folder, after: self.after, at: self.at };
+        let listing = self.session.call_directory(&request).await?;
+        self.done = listing.next.is_none();
         let mut page = Vec::with_capacity(listing.entries.len());
         for view in listing.entries {
             if view.folder != self.folder {
@@ -43,6 +48,12 @@ impl<'a> Listing<'a> {
             }
             self.after = Some(view.token);
             page.push(Entry::open(self.session, view)?);
+        }
+        if let Some(next) = listing.next {
+            if self.after.is_some_and(|after| next < after) || (page.is_empty() && self.after == Some(next)) {
+                return Err(FolderError::Misbehaved { what: "a listing that does not go on" });
+            }
+            self.after = Some(next);
         }
         Ok(Some(page))
     }

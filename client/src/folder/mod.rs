@@ -1,19 +1,22 @@
 //! Folder: the account's tree as the client sees it: opened names over sealed entries.
 //!
 //! In reading order: [`entry`] (one opened entry), [`resolve`] (from a path to entries, in one request), [`list`] (page by page),
-//! [`destination`] (what DEST means), [`change`] (make, move, remove), [`copy`] (new versions of content that is there already), [`redundancy`]
-//! (how safely it is kept).
+//! [`destination`] (what DEST means), [`change`] (make, move, remove), [`apply`] (the same for entries at hand), [`copy`] (new versions of
+//! content that is there already), [`redundancy`] (how safely it is kept), [`snapshot`] (pinned points of history), [`prune`] (ends of it).
 //!
 //! Guarantees: what the directory shows is opened and checked to belong exactly where it was asked for, so entries that were
 //! swapped, renamed or moved by a hostile directory are an error and never an answer.
 
+pub mod apply;
 pub mod change;
 pub mod copy;
 pub mod destination;
 pub mod entry;
 pub mod list;
+pub mod prune;
 pub mod redundancy;
 pub mod resolve;
+pub mod snapshot;
 
 use common::proto::Refusal;
 
@@ -28,7 +31,7 @@ pub use change::{make, make_folders, remove, rename};
 pub use copy::copy;
 pub use entry::{Entry, FileVersion, What};
 pub use list::Listing;
-pub use resolve::{Resolved, resolve, resolve_to_read};
+pub use resolve::{Resolved, resolve, resolve_at, resolve_to_read};
 
 use destination::Nowhere;
 

@@ -1,4 +1,4 @@
-//! Resolve: from a path to the entries on its way, in one request.
+//! Resolve: from a path to the entries on its way, now or as they were, in one request.
 
 use std::sync::Arc;
 
@@ -25,18 +25,31 @@ pub struct Resolved {
 /// # Errors
 /// When the directory cannot be asked, or what it says does not belong there. A missing name is no error here.
 pub async fn resolve(session: &Session, path: &RemotePath) -> Result<Resolved, FolderError> {
-    look_up(session, path, false).await
+    look_up(session, path, None, false).await
+}
+
+/// Looks a path up as it was at a sequence.
+///
+/// # Errors
+/// As [`resolve`].
+pub async fn resolve_at(session: &Session, path: &RemotePath, at: Option<u64>) -> Result<Resolved, FolderError> {
+    look_up(session, path, at, false).await
 }
 
 /// The same for who is going to read what is there: where it is a file its manifest comes along, and saves a request.
 ///
 /// # Errors
 /// As [`resolve`].
-pub async fn resolve_to_read(session: &Session, path: &RemotePath) -> Result<Resolved, FolderError> {
-    look_up(session, path, true).await
+pub async fn resolve_to_read(session: &Session, path: &RemotePath, at: Option<u64>) -> Result<Resolved, FolderError> {
+    look_up(session, path, at, true).await
 }
 
-async fn look_up(session: &Session, path: &RemotePath, manifest: bool) -> Result<Resolved, FolderError> {
+async fn look_up(
+    session: &Session,
+    path: &RemotePath,
+    at: Option<u64>,
+    manifest: bool,
+) -> Result<Resolved, FolderError> {
     let root = session.root();
     let mut resolved = Resolved { root, path: path.clone(), entries: Vec::new() };
     if path.is_root() {
@@ -45,7 +58,7 @@ async fn look_up(session: &Session, path: &RemotePath, manifest: bool) -> Result
     let tokens: Vec<_> = path.names().iter().map(|name| name.token(session.keys())).collect();
     let too_deep = |_| FolderError::Misbehaved { what: "a path of too many parts" };
     let asked = BoundedVec::try_from(tokens.clone()).map_err(too_deep)?;
-    let found = session.call_directory(&LookUp { start: root, path: asked, manifest }).await?;
+    let found = session.call_directory(&LookUp { start: root, path: asked, manifest, at }).await?;
     if found.entries.len() > tokens.len() {
         return Err(FolderError::Misbehaved { what: "more entries than names were asked for" });
     }
@@ -83,6 +96,18 @@ impl Resolved {
             What::Folder(attributes) => attributes.redundancy,
             What::File(_) => None,
         })
+    }
+
+    /// What exists of the path, from the root down.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The sequence from which the path has led to what it leads to.
+    #[must_use]
+    pub fn since(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.since).max().unwrap_or(0)
     }
 
     /// What the path leads to; `None` for the root.

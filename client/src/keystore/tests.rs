@@ -34,7 +34,7 @@ fn a_home_comes_back_as_it_was_made_with_private_secrets_and_nothing_beside_it()
     assert_eq!((home.device, home.master), (device(), MasterKey([7; 32])));
     assert_eq!((home.credentials.authority, home.credentials.certificate), (vec![1], vec![2]));
     assert_eq!(*home.credentials.private_key, [3]);
-    for secret in [MASTER_KEY, PRIVATE_KEY] {
+    for secret in [master::FILE, PRIVATE_KEY] {
         assert_eq!(fs::metadata(path.join(secret)).unwrap().permissions().mode() & 0o777, 0o600);
     }
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
@@ -73,14 +73,14 @@ fn missing_newer_damaged_and_open_homes_are_told_apart() {
     assert!(error.to_string().ends_with("run: shoal join TICKET"), "{error}");
     create(&path).unwrap();
 
-    fs::set_permissions(path.join(MASTER_KEY), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::set_permissions(path.join(master::FILE), fs::Permissions::from_mode(0o644)).unwrap();
     let error = Home::open(&path).unwrap_err();
     assert!(error.to_string().contains("chmod 600"), "{error}");
-    fs::set_permissions(path.join(MASTER_KEY), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(path.join(master::FILE), fs::Permissions::from_mode(0o600)).unwrap();
 
     for bytes in [&b"SHOALMK1short"[..], &[0; 40], b"SHOALMK10123456789012345678901234567890123"] {
-        fs::write(path.join(MASTER_KEY), bytes).unwrap();
-        assert!(matches!(Home::open(&path), Err(HomeError::Damaged { path: at }) if at.ends_with(MASTER_KEY)));
+        fs::write(path.join(master::FILE), bytes).unwrap();
+        assert!(matches!(Home::open(&path), Err(HomeError::KeyDamaged { path: at }) if at.ends_with(master::FILE)));
     }
     fs::write(path.join(DEVICE), r#"{"format": 2, "anything": []}"#).unwrap();
     assert!(matches!(Home::open(&path), Err(HomeError::Newer { found: 2, .. })));
@@ -88,6 +88,27 @@ fn missing_newer_damaged_and_open_homes_are_told_apart() {
         fs::write(path.join(DEVICE), text).unwrap();
         assert!(matches!(Home::open(&path), Err(HomeError::Damaged { .. })), "{text}");
     }
+}
+
+#[test]
+fn a_key_under_a_passphrase_is_locked_until_it_is_unlocked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("home");
+    create(&path).unwrap();
+    let (master, passphrase) = (MasterKey([7; 32]), wrap::tests::passphrase("correct horse"));
+    master::replace_at(&path, &master, Some(&passphrase), wrap::tests::CHEAP).unwrap();
+    let error = Home::open(&path).unwrap_err();
+    assert!(matches!(&error, HomeError::Locked { path: at } if at.ends_with(master::FILE)), "{error}");
+    let hour = std::time::Duration::from_secs(3600);
+    if let Err(error) = unlocked::unlock(&path, device().device, &master, Clock::System.now(), hour, None) {
+        return eprintln!("skipped: {error}");
+    }
+    assert_eq!(Home::open(&path).unwrap().master, master);
+    unlocked::lock(&path).unwrap();
+    assert!(matches!(Home::open(&path), Err(HomeError::Locked { .. })));
+    fs::remove_file(path.join(master::FILE)).unwrap();
+    assert!(matches!(Home::open(&path), Err(HomeError::NoKey { .. })));
+    assert_eq!(Identity::open(&path).unwrap().with(master).device, device());
 }
 
 #[test]
@@ -125,6 +146,6 @@ fn golden_text_of_a_home() {
         "06".repeat(32),
     );
     assert_eq!(text, expected);
-    let master = fs::read(path.join(MASTER_KEY)).unwrap();
+    let master = fs::read(path.join(master::FILE)).unwrap();
     assert_eq!(master, [b"SHOALMK1".as_slice(), &[7; 32]].concat());
 }

@@ -30,8 +30,13 @@ pub(crate) struct DirectWriter {
 }
 
 impl DirectWriter {
-    /// Opens the file at `path` once more for direct writing; `file` is used where that is refused.
-    pub(crate) fn new(path: &Path, file: &File) -> io::Result<Self> {
+    /// Opens the file at `path` once more for direct writing; `file` is used where that is refused. It goes on at `from`: what is
+    /// before that in its block is read, and written once more.
+    pub(crate) fn new(path: &Path, file: &File, from: u64) -> io::Result<Self> {
+        let begun = usize::try_from(from % BLOCK as u64).unwrap_or(0);
+        let written = from - begun as u64;
+        let mut head = vec![0; begun];
+        file.read_exact_at(&mut head, written)?;
         let flags = i32::try_from(OFlags::DIRECT.bits()).unwrap_or(0);
         let (file, direct) = match OpenOptions::new().write(true).custom_flags(flags).open(path) {
             Ok(direct) => (direct, true),
@@ -39,7 +44,9 @@ impl DirectWriter {
         };
         let memory = vec![0; BUFFER_BYTES + BLOCK];
         let start = memory.as_ptr().align_offset(BLOCK).min(BLOCK);
-        Ok(Self { file, direct, memory, start, filled: 0, written: 0 })
+        let mut writer = Self { file, direct, memory, start, filled: 0, written };
+        writer.collect(&head)?;
+        Ok(writer)
     }
 
     /// Appends. Blocks until what is in whole blocks, or fills the buffer, was taken by the disk.
@@ -135,7 +142,7 @@ mod tests {
             let path = folder.path().join("file");
             for aligned in [false, true] {
                 let file = File::create(&path).unwrap();
-                let mut writer = DirectWriter::new(&path, &file).unwrap();
+                let mut writer = DirectWriter::new(&path, &file, 0).unwrap();
                 let (pool, mut offset) = (Pool::new(1), 0);
                 for piece in content.chunks(piece) {
                     let mut buffer = if aligned { pool.take_for(offset) } else { pool.take_for(offset + 1) };
@@ -147,6 +154,21 @@ mod tests {
                 let same = std::fs::read(&path).unwrap() == content;
                 assert!(same, "{len} bytes in pieces of {piece}, aligned: {aligned}");
             }
+        }
+    }
+
+    #[test]
+    fn it_goes_on_anywhere_in_a_file_and_keeps_what_is_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let content: Vec<u8> = (0..300_000_u32).map(|i| u8::try_from(i * 13 % 251).unwrap()).collect();
+        for from in [0, 1, 4_095, 4_096, 8_193, 299_999, 300_000] {
+            std::fs::write(&path, [&content[..from], &[0; 9_000]].concat()).unwrap();
+            let file = File::options().read(true).write(true).open(&path).unwrap();
+            let mut writer = DirectWriter::new(&path, &file, from as u64).unwrap();
+            content[from..].chunks(70_001).for_each(|piece| writer.append(piece).unwrap());
+            writer.finish().unwrap();
+            assert!(std::fs::read(&path).unwrap() == content, "from {from}");
         }
     }
 }

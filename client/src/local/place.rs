@@ -14,6 +14,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 
 use super::LocalError;
+use super::walk::mtime_of;
 use super::write::{refuse_irreplaceable, temporary_beside};
 use crate::meta::Mtime;
 
@@ -55,6 +56,12 @@ impl PlacedFolder {
                 if !metadata.is_dir() {
                     return Err(LocalError::NotAFolder { path: path.to_owned() });
                 }
+                // It has to be filled before it gets its own mode.
+                let own = metadata.permissions().mode();
+                if own & 0o700 != 0o700 {
+                    let open = Permissions::from_mode(own | 0o700);
+                    std::fs::set_permissions(path, open).map_err(LocalError::io("set the mode of", path))?;
+                }
             }
             Err(error) => return Err(LocalError::io("create folder", path)(error)),
         }
@@ -69,6 +76,10 @@ impl PlacedFolder {
     fn settle(&self) -> Result<(), LocalError> {
         let failed = |action| LocalError::io(action, &self.path);
         let folder = File::open(&self.path).map_err(failed("open"))?;
+        let now = folder.metadata().map_err(failed("look at"))?;
+        if (now.permissions().mode() ^ self.mode) & 0o777 == 0 && mtime_of(&now) == self.modified {
+            return Ok(()); // not even its time of change is altered
+        }
         if let Some(time) = self.modified.to_system() {
             folder.set_times(FileTimes::new().set_modified(time)).map_err(failed("set the time of"))?;
         }

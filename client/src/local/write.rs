@@ -2,7 +2,7 @@
 //!
 //! Content goes to a file `.NAME.shoal-HHHHHHHH` (eight random hexadecimal digits) beside the destination, mode 0600, and is renamed
 //! when it is complete and (where asked) synced. Dropped before that, by an error or by a cancelled command, the temporary file is
-//! gone.
+//! gone; that of a large file is called by its version, and stays for the next download to go on from ([`partial`](super::partial)).
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, FileTimes, OpenOptions, Permissions};
@@ -12,14 +12,21 @@ use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::LocalError;
+use common::id::VersionId;
+
 use super::direct::DirectWriter;
+use super::partial::RESUMABLE_BYTES;
 use super::place::PlacedFolder;
-use super::walk::Links;
-use crate::meta::Mtime;
+use super::walk::{Links, mtime_of};
+use super::{LocalError, partial};
+use crate::folder::FileVersion;
+use crate::meta::{Mtime, VersionMeta};
 
 /// What a local file system takes for a name, on all that are common.
 const LOCAL_NAME_BYTES: usize = 255;
+
+/// What is shorter is not worth being kept.
+const KEPT_BYTES: u64 = 1 << 20;
 
 /// Whether a finished download must survive a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,17 +40,53 @@ pub enum Durability {
 /// A download that has not begun.
 #[derive(Debug)]
 pub struct Planned {
-    pub destination: PathBuf,
-    pub links: Links,
-    pub within: Option<Arc<PlacedFolder>>,
+    destination: PathBuf,
+    links: Links,
+    within: Option<Arc<PlacedFolder>>,
+    /// The version, if one that was interrupted is gone on with.
+    resume: Option<VersionId>,
 }
 
 impl Planned {
+    #[must_use]
+    pub fn new(destination: PathBuf, links: Links, within: Option<Arc<PlacedFolder>>, file: &FileVersion) -> Self {
+        let resume = (file.meta.size >= RESUMABLE_BYTES).then_some(file.version);
+        Self { destination, links, within, resume }
+    }
+
+    #[must_use]
+    pub fn destination(&self) -> &Path {
+        &self.destination
+    }
+
     /// # Errors
     /// As [`Download::create`].
     pub fn begin(self) -> Result<Download, LocalError> {
-        Download::create(&self.destination, self.links, self.within)
+        match self.resume {
+            None => Download::create(&self.destination, self.links, self.within),
+            Some(version) => Download::resume(&self.destination, self.links, self.within, version),
+        }
     }
+}
+
+/// Whether a file lies there that says of itself what this version does: its content may be the same. Blocking.
+#[must_use]
+pub fn looks_like(path: &Path, meta: &VersionMeta) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|there| there.is_file() && there.len() == meta.size && mtime_of(&there) == meta.mtime)
+}
+
+/// Gives a file that has its content its mode. Blocking.
+///
+/// # Errors
+/// What the file system says.
+pub fn settle_mode(path: &Path, meta: &VersionMeta) -> Result<(), LocalError> {
+    let mode = path.metadata().map_err(LocalError::io("look at", path))?.permissions().mode();
+    if (mode ^ meta.mode) & 0o777 == 0 {
+        return Ok(());
+    }
+    let wanted = Permissions::from_mode(meta.mode & 0o777);
+    std::fs::set_permissions(path, wanted).map_err(LocalError::io("set the mode of", path))
 }
 
 /// A file on its way to its destination.
@@ -53,6 +96,10 @@ pub struct Download {
     temporary: PathBuf,
     destination: PathBuf,
     finished: bool,
+    /// Whether it stays when it is not finished.
+    kept: bool,
+    /// Bytes that an interrupted download has left, not yet compared with anything.
+    left: u64,
     /// Keeps the folder's own attributes from being set before this file is in it.
     _within: Option<Arc<PlacedFolder>>,
 }
@@ -64,15 +111,15 @@ impl Download {
     /// [`LocalError::IsAFolder`], [`LocalError::Special`] for a device or pipe at the destination (those are to be written to,
     /// never replaced), [`LocalError::NoFolder`], or what the file system says.
     pub fn create(destination: &Path, links: Links, within: Option<Arc<PlacedFolder>>) -> Result<Self, LocalError> {
-        let destination = match links {
-            Links::Follow => std::fs::canonicalize(destination).unwrap_or_else(|_| destination.to_owned()),
-            Links::Keep => destination.to_owned(),
-        };
+        let destination = seen_through(destination, links);
         refuse_irreplaceable(&destination)?;
         loop {
             let temporary = temporary_beside(&destination);
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary) {
-                Ok(file) => return Ok(Self { file, temporary, destination, finished: false, _within: within }),
+                Ok(file) => {
+                    let (finished, kept, left) = (false, false, 0);
+                    return Ok(Self { file, temporary, destination, finished, kept, left, _within: within });
+                }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Err(LocalError::NoFolder { path: folder_of(&destination).to_owned() });
@@ -80,6 +127,71 @@ impl Download {
                 Err(error) => return Err(LocalError::io("create", &destination)(error)),
             }
         }
+    }
+
+    /// The same, going on with what an interrupted download of this version has left, and leaving it when interrupted again. Where
+    /// that is not to be had, somebody else being at it, as [`create`](Self::create).
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn resume(
+        destination: &Path,
+        links: Links,
+        within: Option<Arc<PlacedFolder>>,
+        version: VersionId,
+    ) -> Result<Self, LocalError> {
+        let seen = seen_through(destination, links);
+        refuse_irreplaceable(&seen)?;
+        let temporary = partial::beside(&seen, version);
+        let file = match partial::claim(&temporary) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Self::create(destination, links, within),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(LocalError::NoFolder { path: folder_of(&seen).to_owned() });
+            }
+            Err(error) => return Err(LocalError::io("create", &seen)(error)),
+        };
+        let left = file.metadata().map_err(LocalError::io("look at", &temporary))?.len();
+        Ok(Self { file, temporary, destination: seen, finished: false, kept: true, left, _within: within })
+    }
+
+    /// How much an interrupted download has left: to be compared before it is believed.
+    #[must_use]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Leaves nothing behind.
+    pub fn discard(mut self) {
+        self.kept = false;
+    }
+
+    /// Another handle, to read what is left.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn reader(&self) -> Result<File, LocalError> {
+        self.file.try_clone().map_err(LocalError::io("open", &self.temporary))
+    }
+
+    /// Removes what interrupted downloads of other versions of this file have left; `found` are the partial files in its folder.
+    pub(crate) fn sweep(&self, found: &[OsString]) {
+        partial::sweep(&self.destination, &self.temporary, found);
+    }
+
+    /// Whether it would stay when it is interrupted.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// Cuts it to this length, if it is longer.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn cut(&self, len: u64) -> Result<(), LocalError> {
+        let now = self.file.metadata().map_err(LocalError::io("look at", &self.temporary))?.len();
+        if now <= len { Ok(()) } else { self.file.set_len(len).map_err(LocalError::io("write", &self.destination)) }
     }
 
     /// Writes at an offset; different parts may be written in any order, also from several threads.
@@ -90,12 +202,12 @@ impl Download {
         self.file.write_all_at(bytes, offset).map_err(LocalError::io("write", &self.destination))
     }
 
-    /// Writes the content in order, past the page cache where that works: for large files.
+    /// Writes the content in order, past the page cache where that works: for large files. What is before `from` is there.
     ///
     /// # Errors
     /// What the file system says.
-    pub(crate) fn in_order(&self) -> Result<DirectWriter, LocalError> {
-        DirectWriter::new(&self.temporary, &self.file).map_err(LocalError::io("open", &self.destination))
+    pub(crate) fn in_order(&self, from: u64) -> Result<DirectWriter, LocalError> {
+        DirectWriter::new(&self.temporary, &self.file, from).map_err(LocalError::io("open", &self.destination))
     }
 
     /// Claims the room before it is needed, so that a full disk is found at once. Where a file system cannot, nothing happens.
@@ -151,9 +263,23 @@ impl Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        if !self.finished {
-            std::fs::remove_file(&self.temporary).ok(); // best effort: there is nobody left to tell
+        if self.finished {
+            return;
         }
+        let len = self.file.metadata().map_or(0, |metadata| metadata.len());
+        // Best effort in both cases: there is nobody left to tell. Cutting it where it ends gives back what was reserved.
+        let kept = self.kept && len >= KEPT_BYTES && self.file.set_len(len).is_ok();
+        if !kept {
+            std::fs::remove_file(&self.temporary).ok();
+        }
+    }
+}
+
+/// With [`Links::Follow`] what a link at the destination leads to.
+fn seen_through(destination: &Path, links: Links) -> PathBuf {
+    match links {
+        Links::Follow => std::fs::canonicalize(destination).unwrap_or_else(|_| destination.to_owned()),
+        Links::Keep => destination.to_owned(),
     }
 }
 
@@ -192,7 +318,6 @@ mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
-    use crate::local::walk::mtime_of;
 
     const TIME: Mtime = Mtime { seconds: -86_400, nanos: 5 };
 
@@ -225,6 +350,28 @@ mod tests {
         assert_eq!(left(folder.path()), 1);
         drop(download);
         assert_eq!(left(folder.path()), 0);
+    }
+
+    #[test]
+    fn a_large_one_goes_on_where_it_was_left_and_a_finished_one_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let resume = || Download::resume(&path, Links::Keep, None, VersionId([5; 16])).unwrap();
+        let first = resume();
+        assert_eq!(first.left(), 0);
+        first.reserve(9 << 20).unwrap();
+        first.write_at(&vec![7; 2 << 20], 0).unwrap();
+        let other = resume(); // somebody else is at it: as if there were none
+        assert_eq!((other.left(), left(folder.path())), (0, 2));
+        drop((other, first));
+        assert_eq!(left(folder.path()), 1);
+        let second = resume();
+        assert_eq!(second.left(), 2 << 20);
+        second.cut(3).unwrap();
+        second.finish(0o644, TIME, Durability::Relaxed).unwrap();
+        assert_eq!((std::fs::read(&path).unwrap(), left(folder.path())), (vec![7; 3], 1));
+        drop(resume()); // too short to be worth it
+        assert_eq!(left(folder.path()), 1);
     }
 
     #[test]

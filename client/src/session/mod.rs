@@ -91,7 +91,14 @@ impl Session {
     /// When this device has not joined, its home cannot be used, nobody answers within [`FIRST_CONTACT`], or who answers is not to
     /// be believed.
     pub async fn open(path: PathBuf, options: SessionOptions) -> Result<Self, SessionError> {
-        let home = directory::open_home(path).await?;
+        Self::with_home(directory::open_home(path).await?, options).await
+    }
+
+    /// Greets the directory, from a home that is open.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`SessionError::OtherKey`] when the home's key is not the account's.
+    pub async fn with_home(home: Home, options: SessionOptions) -> Result<Self, SessionError> {
         let key = directory::key_of(&home)?;
         let own = Credentials::new(vec![home.credentials.certificate.clone().into()], &key)?;
         let endpoint = directory::endpoint()?;

@@ -56,7 +56,10 @@ fuzz_target!(|bytes: &[u8]| {
         0 Hello 1 GetMap 2 Renew 3 GetStatus 4 LookUp 5 List 6 MakeFolders 7 Rename 8 Remove 9 ReadManifests 10 Begin 11 Extend
         12 Ask 13 Register 14 PutPages 15 Publish 16 Abandon 17 Heartbeat 18 NewTicket 19 Revoke 20 Enroll 21 PutShard
         22 GetShard 23 DropShards 24 PutChain 25 FetchShard 26 CondemnShards 27 MakeShard 28 Digest 29 ListShards
+        30 SetRedundancy 31 DrainPeer 32 RemovePeer 33 Reconcile 34 CheckStore 60 FindMoment 61 ReadHistory
         30 SetRedundancy 31 DrainPeer 32 RemovePeer 33 Reconcile 34 CheckStore
+        65 CreateSnapshot 66 ListSnapshots 67 GetSnapshot 68 RemoveSnapshot 69 PlanPrune
+        70 Prune 71 MeasureSpace 72 GetUsage 73 ListAccounts 74 SetQuota
         93 AskContents 94 ListVersions 95 SwapPages
     }
 });

@@ -3,9 +3,9 @@
 //! | who | requests |
 //! |---|---|
 //! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), each inside its own account |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
-//! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`] |
+//! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`], [`ListAccounts`], [`SetQuota`] |
 //!
 //! An upload: `Begin`, then `Ask` and `Register` while chunks go to peers, `PutPages` for long manifests, last `Publish`,
 //! which alone makes anything visible. What is asked of or registered with a pending version is held by it.
@@ -34,7 +34,15 @@ pub use crate::proto::govern::{
     CheckStore, ClusterStatus, DrainPeer, GetStatus, PeerStatus, Reconcile, Reconciled, RemovePeer, StoreChecked,
     Upkeep,
 };
+pub use crate::proto::past::{Ended, FindMoment, History, HowEnded, Moment, MomentFound, NameState, ReadHistory, When};
+pub use crate::proto::prune::{PlanPrune, Prune, PruneCounts, PruneCursor, PrunePlan, Pruned, Retention};
+pub use crate::proto::quota::{
+    AccountLine, AccountUsage, Accounts, GetUsage, ListAccounts, MeasureSpace, Quota, SetQuota, Space, SpaceMeasured,
+};
 pub use crate::proto::repack::{ListVersions, PagesSwapped, SwapPages, SwappedPage, VersionOfNode, VersionsListed};
+pub use crate::proto::snapshot::{
+    CreateSnapshot, GetSnapshot, ListSnapshots, RemoveSnapshot, SnapshotFound, SnapshotMade, SnapshotView, Snapshots,
+};
 
 /// The first thing that is said on a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,6 +105,8 @@ pub struct LookUp {
     pub path: BoundedVec<NameToken, { limits::PATH_DEPTH }>,
     /// Who is going to read the file at the end wants its manifest in the same answer.
     pub manifest: bool,
+    /// As it was at this sequence; `None` for now.
+    pub at: Option<u64>,
 }
 
 /// The entries found on the way; fewer than asked for when a name is missing or a file stands in the way.
@@ -113,12 +123,15 @@ pub struct Found {
 pub struct List {
     pub folder: NodeId,
     pub after: Option<NameToken>,
+    /// As it was at this sequence; `None` for now.
+    pub at: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listing {
     pub entries: BoundedVec<EntryView, { limits::LIST_ENTRIES }>,
-    pub more: bool,
+    /// There may be more behind this token. Of the past a page may be empty and have one behind it all the same.
+    pub next: Option<NameToken>,
 }
 
 /// Makes folders, in order, so that a later one may lie in an earlier one.
@@ -468,6 +481,18 @@ requests! {
         53 RemovePeer -> Done;
         54 Reconcile -> Reconciled;
         55 CheckStore -> StoreChecked;
+        60 FindMoment -> MomentFound;
+        61 ReadHistory -> History;
+        65 CreateSnapshot -> SnapshotMade;
+        66 ListSnapshots -> Snapshots;
+        67 GetSnapshot -> SnapshotFound;
+        68 RemoveSnapshot -> Done;
+        69 PlanPrune -> PrunePlan;
+        70 Prune -> Pruned;
+        71 MeasureSpace -> SpaceMeasured;
+        72 GetUsage -> AccountUsage;
+        73 ListAccounts -> Accounts;
+        74 SetQuota -> Done;
         93 AskContents -> ContentsAnswered;
         94 ListVersions -> VersionsListed;
         95 SwapPages -> PagesSwapped;

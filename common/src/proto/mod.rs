@@ -19,9 +19,13 @@ pub mod enroll;
 pub mod frame;
 pub mod govern;
 pub mod parts;
+pub mod past;
 pub mod peer;
+pub mod prune;
+pub mod quota;
 pub mod refusal;
 pub mod repack;
+pub mod snapshot;
 
 pub use frame::{FrameError, FrameHead, Request};
 pub use refusal::Refusal;

@@ -80,7 +80,7 @@ pub struct EntryView {
     pub node: NodeId,
     pub kind: NodeKind,
     pub sealed: SealedEntry,
-    /// The journal sequence from which it is current.
+    /// The journal sequence from which it is current, of a file in this version.
     pub since: u64,
     /// A file's current version.
     pub version: Option<VersionView>,

@@ -104,6 +104,28 @@ pub enum Refusal {
     /// 27: too few of a chunk's shards could be read
     #[error("{have} shards could be read and {need} are needed")]
     TooFewShards { have: u8, need: u8 },
+    /// 28: an account may not use more
+    #[error("the account's quota of {what} is reached: {used} of {allowed} are used")]
+    OverQuota { what: Measure, used: u64, allowed: u64 },
+    /// 29
+    #[error("this cluster has no policy of its own")]
+    NoPolicy,
+}
+
+/// What a quota bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Measure {
+    Bytes,
+    Files,
+}
+
+impl std::fmt::Display for Measure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Bytes => "bytes",
+            Self::Files => "versions of files",
+        })
+    }
 }
 
 /// What a refusal is about.
@@ -124,6 +146,7 @@ pub enum What {
     Address,
     Body,
     Cluster,
+    Snapshot,
 }
 
 impl std::fmt::Display for What {
@@ -144,6 +167,7 @@ impl std::fmt::Display for What {
             Self::Address => "address",
             Self::Body => "body",
             Self::Cluster => "cluster",
+            Self::Snapshot => "snapshot",
         })
     }
 }
@@ -207,6 +231,8 @@ impl Refusal {
             | Self::OldGeneration { .. }
             | Self::StillHolds(_)
             | Self::Fenced
+            | Self::OverQuota { .. }
+            | Self::NoPolicy
             | Self::OtherCluster => Retry::Never,
         }
     }

@@ -34,7 +34,13 @@ macro_rules! each_request {
         $check::<CondemnShards>($($argument),*); $check::<Digest>($($argument),*); $check::<ListShards>($($argument),*);
         $check::<SetRedundancy>($($argument),*); $check::<DrainPeer>($($argument),*);
         $check::<RemovePeer>($($argument),*); $check::<Reconcile>($($argument),*);
-        $check::<CheckStore>($($argument),*); $check::<AskContents>($($argument),*);
+        $check::<CheckStore>($($argument),*);
+        $check::<FindMoment>($($argument),*); $check::<ReadHistory>($($argument),*);
+        $check::<CreateSnapshot>($($argument),*); $check::<ListSnapshots>($($argument),*);
+        $check::<GetSnapshot>($($argument),*); $check::<RemoveSnapshot>($($argument),*);
+        $check::<PlanPrune>($($argument),*); $check::<Prune>($($argument),*); $check::<MeasureSpace>($($argument),*);
+        $check::<GetUsage>($($argument),*); $check::<ListAccounts>($($argument),*); $check::<SetQuota>($($argument),*);
+        $check::<AskContents>($($argument),*);
         $check::<ListVersions>($($argument),*); $check::<SwapPages>($($argument),*);
     };
 }
@@ -130,7 +136,7 @@ fn the_bytes_of_every_message_are_what_they_were() {
     lines.insert("statement ClusterMap".to_owned(), fixed::<ClusterMap>());
     lines.insert("statement Grant".to_owned(), fixed::<Grant>());
     lines.insert("statement Pass".to_owned(), fixed::<Pass>());
-    for (number, refusal) in (0_u32..28).map(|n| (n, codec::decode::<Refusal>(&refusal_bytes(n)).unwrap())) {
+    for (number, refusal) in (0_u32..30).map(|n| (n, codec::decode::<Refusal>(&refusal_bytes(n)).unwrap())) {
         lines.insert(format!("refusal {number:02}"), format!("{refusal:?}"));
     }
     let now: String = lines.iter().map(|(name, bytes)| format!("{name}: {bytes}\n")).collect();

@@ -89,7 +89,7 @@ pub(crate) fn question() -> Ask {
 /// The way to the file at the end of the folders.
 pub(crate) fn path() -> LookUp {
     let path: Vec<_> = (0..=DEPTH).map(|number| NameToken([number; 16])).collect();
-    LookUp { start: node(0), path: path.try_into().unwrap(), manifest: false }
+    LookUp { start: node(0), path: path.try_into().unwrap(), manifest: false, at: None }
 }
 
 /// The only page of the file's manifest, with its placements.

@@ -40,6 +40,10 @@ fuzz_target!(|bytes: &[u8]| {
         17 => stable::<Start>(bytes),
         18 => stable::<Fence>(bytes),
         19 => stable::<Recode>(bytes),
+        65 => stable::<Snapshot>(bytes),
+        66 => stable::<Going>(bytes),
+        67 => stable::<Usage>(bytes),
+        68 => stable::<Quota>(bytes),
         93 => stable::<Content>(bytes),
         94 => stable::<Packed>(bytes),
         _ => {
@@ -54,6 +58,12 @@ fuzz_target!(|bytes: &[u8]| {
             let _ = key::ids_of_reference(bytes);
             let _ = key::ids_of_page(bytes);
             let _ = key::ids_of_hold(bytes);
+            let _ = key::since_of_past(bytes);
+            let _ = key::token_of_past(bytes);
+            let _ = key::time_of_change(bytes);
+            let _ = key::ids_of_entry_history(bytes);
+            let _ = key::ids_of_node_history(bytes);
+            let _ = key::place_of_entry(bytes);
             let _ = key::ids_of_content(bytes);
             let _ = key::ids_of_packed(bytes);
         }

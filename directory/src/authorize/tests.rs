@@ -49,14 +49,16 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         replace: None,
     };
     let revoke = Revoke { request: REQUEST, id: Revoked::Peer(PeerId([0; 16])) };
+    let retention = Retention { from: 0, points: BoundedVec::empty(), last: 0 };
+    let prune = Prune { request: REQUEST, retention, dry_run: true, cursor: PruneCursor::default() };
     let chunks = BoundedVec::empty;
     vec![
         (R::Hello(Hello { program: Label::default(), generation: 0 }), everybody),
         (R::GetMap(GetMap { have: 0 }), everybody),
         (R::Renew(Renew { request: Der::default() }), [false, true, true, false]),
         (R::GetStatus(GetStatus {}), [false, false, true, true]),
-        (R::LookUp(LookUp { start: NODE, path: BoundedVec::empty(), manifest: false }), client),
-        (R::List(List { folder: NODE, after: None }), client),
+        (R::LookUp(LookUp { start: NODE, path: BoundedVec::empty(), manifest: false, at: None }), client),
+        (R::List(List { folder: NODE, after: None, at: None }), client),
         (R::MakeFolders(MakeFolders { request: REQUEST, folders: BoundedVec::empty() }), client),
         (R::Rename(rename), client),
         (R::Remove(Remove { request: REQUEST, folder: NODE, token: TOKEN, node: NODE, recursive: true }), client),
@@ -76,6 +78,18 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::RemovePeer(RemovePeer { request: REQUEST, peer: PeerId([0; 16]), lost: true }), admin),
         (R::Reconcile(Reconcile { dry_run: false }), admin),
         (R::CheckStore(CheckStore { repair: true, deep: true }), admin),
+        (R::FindMoment(FindMoment { when: When::Now }), client),
+        (R::ReadHistory(ReadHistory { folder: NODE, token: TOKEN, before: None }), client),
+        (R::CreateSnapshot(CreateSnapshot { request: REQUEST, token: TOKEN, sealed: Default::default() }), client),
+        (R::ListSnapshots(ListSnapshots { after: None }), client),
+        (R::GetSnapshot(GetSnapshot { token: TOKEN }), client),
+        (R::RemoveSnapshot(RemoveSnapshot { request: REQUEST, token: TOKEN }), client),
+        (R::PlanPrune(PlanPrune { policy: None }), client),
+        (R::Prune(prune), client),
+        (R::MeasureSpace(MeasureSpace { cursor: PruneCursor::default() }), client),
+        (R::GetUsage(GetUsage {}), client),
+        (R::ListAccounts(ListAccounts { after: None }), admin),
+        (R::SetQuota(SetQuota { request: REQUEST, account: Label::default(), quota: Quota::default() }), admin),
         (R::AskContents(AskContents { version: VERSION, redundancy, contents: BoundedVec::empty() }), client),
         (R::ListVersions(ListVersions { after: None }), client),
         (R::SwapPages(SwapPages { request: REQUEST, upload: VERSION, pages: BoundedVec::empty() }), client),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use common::keep::{KeepError, KeepPolicy};
 use common::proto::directory::TicketRole;
 use common::redundancy::Redundancy;
 use common::size::ByteSize;
@@ -49,6 +50,9 @@ pub(crate) enum Command {
     Peer(PeerCommand),
     /// Hold every record of the store against every other
     Fsck(Fsck),
+    /// Show accounts and what they use, or bound it
+    #[command(subcommand)]
+    Account(AccountCommand),
     /// Accept a store that was restored from an old copy, so that deletion goes on
     Reconcile(Reconcile),
 }
@@ -62,6 +66,67 @@ pub(crate) enum PeerCommand {
     Undrain(OnePeer),
     /// Take an empty peer, or a lost one, out of the cluster for good
     Remove(Remove),
+}
+
+#[derive(Subcommand)]
+#[command(after_help = "Example: shoal-directory account quota --data /var/lib/shoal ann --bytes 100GiB --files none")]
+pub(crate) enum AccountCommand {
+    /// Show all accounts with what they use and may use
+    List(AccountList),
+    /// Say what an account may use; what is over it stays
+    Quota(AccountQuota),
+}
+
+#[derive(Args)]
+#[command(after_help = "Example: shoal-directory account list --data /var/lib/shoal --json")]
+pub(crate) struct AccountList {
+    /// Data folder that `init` made; the directory may be serving from it
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// Answer as one JSON object a line, for programs
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  shoal-directory account quota --data /var/lib/shoal ann --bytes 100GiB --files 1000000
+  shoal-directory account quota --data /var/lib/shoal ann --bytes none --files none
+
+Bytes are those on peers: content times redundancy, what is stored twice counted once, history included. Files are versions that are kept.")]
+pub(crate) struct AccountQuota {
+    /// Data folder that `init` made; the directory may be serving from it
+    #[arg(long, value_name = "DIR", env = "SHOAL_DIRECTORY_DATA")]
+    pub(crate) data: PathBuf,
+    /// The account's name, as `account list` shows it
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Bytes on peers, or none for no bound
+    #[arg(long, value_name = "SIZE", value_parser = most_bytes)]
+    pub(crate) bytes: Most,
+    /// Versions of files, or none for no bound
+    #[arg(long, value_name = "N", value_parser = most_files)]
+    pub(crate) files: Most,
+}
+
+/// A bound, or none.
+#[derive(Clone, Copy)]
+pub(crate) struct Most(pub(crate) Option<u64>);
+
+fn most_bytes(text: &str) -> Result<Most, String> {
+    if text == "none" {
+        return Ok(Most(None));
+    }
+    let size: Result<ByteSize, _> = text.parse();
+    size.map(|size| Most(Some(size.0))).map_err(|error| format!("{error}; write it like 100GiB, or none"))
+}
+
+fn most_files(text: &str) -> Result<Most, String> {
+    if text == "none" {
+        return Ok(Most(None));
+    }
+    text.parse().map(|count| Most(Some(count))).map_err(|_| "write it like 100000, or none".to_owned())
 }
 
 #[derive(Args)]
@@ -182,6 +247,12 @@ pub(crate) struct Serve {
     /// How often a piece is fetched from a peer and looked at
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, env = "SHOAL_DIRECTORY_AUDIT_EVERY")]
     audit_every: Duration,
+    /// What of history is kept; the rest is given back in the background. `all`, or like within=30d,last=5,daily=7,weekly=4,monthly=12
+    #[arg(long, value_name = "POLICY", default_value = "all", value_parser = keep, env = "SHOAL_DIRECTORY_KEEP")]
+    keep: Keep,
+    /// How often history is pruned, where --keep says what is kept
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = duration, env = "SHOAL_DIRECTORY_PRUNE_EVERY")]
+    prune_every: Duration,
     /// How to write the log on stderr: text or json
     #[arg(long, value_name = "FORMAT", default_value_t, env = "SHOAL_DIRECTORY_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
@@ -199,6 +270,8 @@ impl Serve {
             rate: self.repair_rate.0,
             compare_every: self.compare_every,
             audit_every: self.audit_every,
+            keep: self.keep.0,
+            prune_every: self.prune_every,
             // Who wants to know of a dead peer within a second wants its shards looked for as often.
             round: usual.round.min(self.suspect_after / 4).max(Duration::from_millis(50)),
         }
@@ -262,6 +335,17 @@ pub(crate) struct RevokeId {
     /// The peer's or device's id: 32 hex digits, as `status` shows them
     #[arg(value_name = "ID")]
     pub(crate) id: String,
+}
+
+/// A policy, or everything.
+#[derive(Clone, Copy)]
+pub(crate) struct Keep(Option<KeepPolicy>);
+
+fn keep(text: &str) -> Result<Keep, String> {
+    if text == "all" {
+        return Ok(Keep(None));
+    }
+    text.parse().map(|policy| Keep(Some(policy))).map_err(|error: KeepError| error.to_string())
 }
 
 /// Bytes a second, or no bound.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use common::id::IdError;
 use common::proto::Refusal;
+use common::proto::refusal::What;
 use common::telemetry::{self, TelemetryError};
 use common::transport::BindError;
 use directory::admin::AdminError;
@@ -132,6 +133,9 @@ fn of_admin(error: &AdminError) -> (u8, Option<&'static str>) {
         AdminError::NoPort => (UNREACHABLE, Some("start it first: shoal-directory serve --data DIR")),
         AdminError::Call(_) => (UNREACHABLE, Some("see the log of the serving directory")),
         AdminError::Bind(_) => (FAILURE, None),
+        AdminError::Refused(Refusal::NotFound(What::Account)) => {
+            (FAILURE, Some("see what there is: shoal-directory account list --data DIR"))
+        }
         AdminError::Refused(Refusal::NotFound(_)) => (FAILURE, Some("see: shoal-directory status --data DIR")),
         AdminError::Refused(Refusal::Malformed | Refusal::TooLarge(_)) => {
             (USAGE, Some("see: shoal-directory help ticket"))

@@ -1,5 +1,6 @@
 //! The command line: what is asked, done, and said. Answers go to stdout, everything else to stderr.
 
+mod account;
 mod arguments;
 mod explain;
 mod govern;
@@ -53,7 +54,9 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Init(_) | Command::Ticket(_) | Command::Status(_) | Command::Revoke(_) => {
             (telemetry::LogFormat::Text, "warn")
         }
-        Command::Peer(_) | Command::Fsck(_) | Command::Reconcile(_) => (telemetry::LogFormat::Text, "warn"),
+        Command::Peer(_) | Command::Account(_) | Command::Fsck(_) | Command::Reconcile(_) => {
+            (telemetry::LogFormat::Text, "warn")
+        }
     };
     telemetry::start(format, level)?;
     match arguments.command {
@@ -63,6 +66,7 @@ async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Status(command) => status(command).await,
         Command::Revoke(command) => revoke(command).await,
         Command::Peer(command) => govern::peer(command).await,
+        Command::Account(command) => account::run(command).await,
         Command::Fsck(command) => govern::fsck(command).await,
         Command::Reconcile(command) => govern::reconcile(command).await,
     }

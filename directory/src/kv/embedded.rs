@@ -182,7 +182,11 @@ impl Store for Embedded {
     }
 
     fn scan<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Answer<'a, Result<Page, StoreError>> {
-        Box::pin(async move { self.shared.index.scan(from, to, limit) })
+        Box::pin(async move { self.shared.index.scan(from, to, limit, false) })
+    }
+
+    fn scan_back<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Answer<'a, Result<Page, StoreError>> {
+        Box::pin(async move { self.shared.index.scan(from, to, limit, true) })
     }
 
     fn commit(&self, checks: Vec<Check>, writes: Vec<Write>, meta: Meta) -> Answer<'_, Result<u64, CommitError>> {

@@ -30,12 +30,13 @@ impl Memory {
 }
 
 impl State {
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Page {
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize, back: bool) -> Page {
         let mut pager = Pager::new(limit);
         if from >= to {
             return pager.page;
         }
-        for (key, (version, value)) in self.entries.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to))) {
+        let mut range = self.entries.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)));
+        while let Some((key, (version, value))) = if back { range.next_back() } else { range.next() } {
             if !pager.takes(key.len() + value.len()) {
                 break;
             }
@@ -74,7 +75,11 @@ impl Store for Memory {
     }
 
     fn scan<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Answer<'a, Result<Page, StoreError>> {
-        Box::pin(async move { Ok(self.read(|state| state.scan(from, to, limit))) })
+        Box::pin(async move { Ok(self.read(|state| state.scan(from, to, limit, false))) })
+    }
+
+    fn scan_back<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Answer<'a, Result<Page, StoreError>> {
+        Box::pin(async move { Ok(self.read(|state| state.scan(from, to, limit, true))) })
     }
 
     fn commit(&self, checks: Vec<Check>, writes: Vec<Write>, _meta: Meta) -> Answer<'_, Result<u64, CommitError>> {

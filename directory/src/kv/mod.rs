@@ -175,6 +175,9 @@ pub trait Store: Send + Sync + 'static {
     /// [`SCAN_ENTRIES`] and about [`SCAN_BYTES`]. An empty or reversed range is empty.
     fn scan<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Answer<'a, Result<Page, StoreError>>;
 
+    /// As [`scan`](Self::scan), from the end of the range backwards: the entry with the last key is the first. [`Page::next`] is not for it.
+    fn scan_back<'a>(&'a self, from: &'a [u8], to: &'a [u8], limit: usize) -> Answer<'a, Result<Page, StoreError>>;
+
     /// Applies all writes if all checks hold, and answers with the commit's sequence number once it is durable and visible.
     ///
     /// Not cancel-safe: a dropped future may or may not have committed, as with [`CommitError::Unknown`].

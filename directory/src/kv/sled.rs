@@ -128,14 +128,15 @@ impl Index {
         })
     }
 
-    pub(crate) fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Page, StoreError> {
+    pub(crate) fn scan(&self, from: &[u8], to: &[u8], limit: usize, back: bool) -> Result<Page, StoreError> {
         let mut pager = Pager::new(limit);
         if from >= to {
             return Ok(pager.page);
         }
         let from = if from.is_empty() { Bound::Excluded(from) } else { Bound::Included(from) };
         self.read(|db| {
-            for found in db.range::<&[u8], _>((from, Bound::Excluded(to))) {
+            let mut range = db.range::<&[u8], _>((from, Bound::Excluded(to)));
+            while let Some(found) = if back { range.next_back() } else { range.next() } {
                 let (key, stored) = found.map_err(failed)?;
                 if !pager.takes((key.len() + stored.len()).saturating_sub(VERSION_BYTES)) {
                     break;

@@ -17,7 +17,8 @@ use common::proto::parts::{SealedKey, ShardAt};
 use common::proto::refusal::What;
 use common::redundancy::Redundancy;
 
-use super::{Context, upload};
+use super::usage::Change;
+use super::{Context, upload, usage};
 use crate::authorize::OfAccount;
 use crate::members::Roster;
 use crate::schema::{Chunk, Held, Hold, Mark, chunk::alive_of, key};
@@ -107,10 +108,17 @@ impl Operation for Register {
         let holds: Vec<_> = self.chunks.iter().map(|new| key::hold(account, self.version, new.chunk)).collect();
         txn.fetch(&holds).await?;
         let mut winners = Vec::with_capacity(self.chunks.len());
+        let mut bytes = 0_i64;
         for new in &self.chunks {
-            winners.push(register(txn, account, new, &context.roster).await?);
+            let (winner, more) = register(txn, account, new, &context.roster).await?;
+            winners.push(winner);
+            bytes = bytes.saturating_add(more);
             hold(txn, account, self.version, new.chunk).await?;
         }
+        let change = Change { bytes, files: 0 };
+        usage::check(txn, account, change).await?;
+        let spread = self.chunks.first().and_then(|new| new.chunk.0.first()).copied().unwrap_or(0);
+        usage::count(txn, account, spread, change).await?;
         Ok(Registered { winners: winners.try_into().map_err(|_| Refusal::TooLarge(What::Chunk))? })
     }
 }
@@ -138,13 +146,14 @@ fn validate(new: &NewChunk, roster: &Roster) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Writes the chunk as it is after this registration; the sealed key that counts, when it is another's.
+/// Writes the chunk as it is after this registration; the sealed key that counts, when it is another's, and by how much what is to be
+/// stored grows.
 async fn register(
     txn: &mut Txn,
     account: AccountId,
     new: &NewChunk,
     roster: &Roster,
-) -> Result<Option<SealedKey>, Stop> {
+) -> Result<(Option<SealedKey>, i64), Stop> {
     let before = txn.read(&key::chunk(account, new.chunk)).await?;
     let given = Chunk {
         sealed_len: new.sealed_len,
@@ -156,7 +165,7 @@ async fn register(
     };
     let Some(before) = before else {
         write(txn, account, new.chunk, &given, None, roster)?;
-        return Ok(None);
+        return Ok((None, given.stored_bytes()));
     };
     let (after, kept_history) = merge(&before.record, given, roster);
     if kept_history && before.version > 0 {
@@ -164,7 +173,7 @@ async fn register(
     }
     let winner = (after.key != new.key).then(|| after.key.clone());
     write(txn, account, new.chunk, &after, Some(&before), roster)?;
-    Ok(winner)
+    Ok((winner, after.stored_bytes().saturating_sub(before.record.stored_bytes())))
 }
 
 /// What becomes of a chunk that is registered again, and whether its old record goes into history.

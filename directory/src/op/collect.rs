@@ -8,6 +8,7 @@
 use common::id::{AccountId, ChunkId};
 use serde::{Deserialize, Serialize};
 
+use super::usage::{self, Change};
 use super::{Context, content};
 use crate::authorize::Itself;
 use crate::schema::{Chunk, key};
@@ -68,6 +69,9 @@ impl Operation for Collect {
         for shard in &found.record.shards {
             txn.delete(&key::held(shard.peer, account, shard.address));
         }
+        let [spread, ..] = chunk.0;
+        let gone = Change { bytes: found.record.stored_bytes().saturating_neg(), files: 0 };
+        usage::count(txn, account, spread, gone).await?;
         txn.delete(&key::repair(account, chunk));
         txn.delete(&key::recode(account, chunk));
         txn.delete(&mark);

@@ -20,8 +20,9 @@ impl Operation for Rename {
         Some(self.request)
     }
 
-    async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Done, Stop> {
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<Done, Stop> {
         let account = who.account();
+        tree::note_change(txn, account, context.now)?;
         let from = (self.from_folder, self.from_token);
         let to = (self.to_folder, self.to_token);
         let there = txn.read(&key::entry(account, from.0, from.1)).await?;
@@ -41,9 +42,13 @@ impl Operation for Rename {
         make_room(self, txn, account, entry.kind, replaced.as_ref()).await?;
         tree::take_entry(txn, account, from, &there)?;
         tree::put_entry(txn, account, to, &entry, replaced.as_ref())?;
-        if entry.kind == NodeKind::Folder && from.0 != to.0 {
+        if from.0 != to.0 {
             let node = tree::node_of(txn, account, &entry).await?;
-            tree::put_node(txn, account, self.node, Node::Folder { parent: Some(to.0) }, Some(&node))?;
+            let moved = match node.record {
+                Node::Folder { .. } => Node::Folder { parent: Some(to.0) },
+                Node::File { version, .. } => Node::File { version, parent: to.0 },
+            };
+            tree::put_node(txn, account, self.node, moved, Some(&node))?;
         }
         Ok(Done {})
     }
@@ -84,8 +89,9 @@ impl Operation for Remove {
         Some(self.request)
     }
 
-    async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Done, Stop> {
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<Done, Stop> {
         let account = who.account();
+        tree::note_change(txn, account, context.now)?;
         let there = txn.read(&key::entry(account, self.folder, self.token)).await?;
         let there = there.ok_or(Refusal::NotFound(What::Entry))?;
         if there.record.node != self.node {

@@ -20,13 +20,16 @@ impl Operation for MakeFolders {
         Some(self.request)
     }
 
-    async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<FoldersMade, Stop> {
+    async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<FoldersMade, Stop> {
         let mut results = Vec::with_capacity(self.folders.len());
         for folder in &self.folders {
             results.push(match make(txn, who, folder).await {
                 Err(Stop::Refused(refusal)) => FolderMade::Refused(refusal),
                 made => made?,
             });
+        }
+        if results.contains(&FolderMade::Made) {
+            tree::note_change(txn, who.account(), context.now)?;
         }
         let results = results.try_into().map_err(|_| Refusal::TooLarge(What::Folder))?;
         Ok(FoldersMade { results })

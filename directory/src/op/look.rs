@@ -1,4 +1,4 @@
-//! Looking: walking down a path, listing a folder, reading manifests. Nothing is changed; every answer is bounded.
+//! Looking: walking down a path, listing a folder, now or as they were; reading manifests. Nothing is changed; every answer is bounded.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use common::proto::directory::{Found, List, Listing, LookUp, Manifests, PageView
 use common::proto::parts::{EntryView, NodeKind, PlacedChunk, VersionView};
 use common::proto::refusal::What;
 
-use super::Context;
+use super::{Context, past};
 use crate::authorize::OfAccount;
 use crate::schema::{self, Node, key, record};
 use crate::transact::{self, Operation, Stop, Txn};
@@ -24,12 +24,14 @@ impl Operation for LookUp {
 
     async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Found, Stop> {
         let account = who.account();
+        let at = known(txn, self.at);
         let mut entries = Vec::with_capacity(self.path.len());
         let mut folder = self.start;
         for token in &self.path {
-            let Some(entry) = txn.peek(&key::entry(account, folder, *token)).await? else { break };
+            let Some(entry) = entry_at(txn, account, (folder, *token), at).await? else { break };
             let (node, kind) = (entry.record.node, entry.record.kind);
-            entries.push(view(txn, account, (folder, *token), entry).await?);
+            let leads_to = if kind == NodeKind::File { node_at(txn, account, node, at).await? } else { None };
+            entries.push(view(txn, account, (folder, *token), entry, leads_to).await?.ok_or(gone(at))?);
             if kind == NodeKind::File {
                 break;
             }
@@ -47,39 +49,69 @@ impl Operation for LookUp {
     }
 }
 
+/// A sequence that was given out already: what it shows does not change any more.
+fn known(txn: &Txn, at: Option<u64>) -> Option<u64> {
+    at.map(|at| at.min(txn.last_sequence()))
+}
+
+/// An entry without what it leads to: now it is being changed, and in the past it was pruned.
+fn gone(at: Option<u64>) -> Stop {
+    if at.is_none() { Stop::Torn } else { Refusal::NotFound(What::Version).into() }
+}
+
+async fn entry_at(
+    txn: &mut Txn,
+    account: AccountId,
+    place: (NodeId, NameToken),
+    at: Option<u64>,
+) -> Result<Option<transact::Found<schema::Entry>>, Stop> {
+    let Some(at) = at else { return txn.peek(&key::entry(account, place.0, place.1)).await };
+    let state = past::entry(txn, account, place, at).await?;
+    Ok(state.map(|state| transact::Found { record: state.record, version: state.since }))
+}
+
+async fn node_at(
+    txn: &mut Txn,
+    account: AccountId,
+    node: NodeId,
+    at: Option<u64>,
+) -> Result<Option<transact::Found<Node>>, Stop> {
+    let Some(at) = at else { return txn.peek(&key::node(account, node)).await };
+    let state = past::node(txn, account, node, at).await?;
+    Ok(state.map(|state| transact::Found { record: state.record, version: state.since }))
+}
+
 /// What an entry takes in an answer, at most.
-fn entry_bytes(view: &EntryView) -> usize {
+pub(super) fn entry_bytes(view: &EntryView) -> usize {
     view.sealed.len() + view.version.as_ref().map_or(0, |version| version.meta.len()) + 128
 }
 
-/// An entry with what it leads to.
+/// An entry with what it leads to; `None` for a file whose version is not there.
 async fn view(
     txn: &mut Txn,
     account: AccountId,
     (folder, token): (NodeId, NameToken),
     entry: transact::Found<schema::Entry>,
-) -> Result<EntryView, Stop> {
+    leads_to: Option<transact::Found<Node>>,
+) -> Result<Option<EntryView>, Stop> {
     let schema::Entry { node, kind, sealed } = entry.record;
-    let version = match kind {
-        NodeKind::Folder => None,
-        NodeKind::File => Some(current(txn, account, node).await?),
+    let (version, since) = match (kind, leads_to) {
+        (NodeKind::Folder, _) => (None, entry.version),
+        (NodeKind::File, None) => return Ok(None),
+        (NodeKind::File, Some(found)) => {
+            let Some(version) = version_of(txn, account, found.record).await? else { return Ok(None) };
+            (Some(version), entry.version.max(found.version))
+        }
     };
-    Ok(EntryView { folder, token, node, kind, sealed, since: entry.version, version })
+    Ok(Some(EntryView { folder, token, node, kind, sealed, since, version }))
 }
 
-/// A file's current version.
-async fn current(txn: &mut Txn, account: AccountId, node: NodeId) -> Result<VersionView, Stop> {
-    let found = txn.peek(&key::node(account, node)).await?.ok_or(Stop::Torn)?;
-    let Node::File { version } = found.record else { return Err(Stop::Torn) };
-    let found = txn.peek(&key::version(account, version)).await?.ok_or(Stop::Torn)?.record;
-    Ok(VersionView {
-        version,
-        meta: found.meta,
-        pages: found.pages,
-        sealed_bytes: found.sealed_bytes,
-        redundancy: found.redundancy,
-        committed: found.committed,
-    })
+/// The version that a file's node leads to.
+pub(super) async fn version_of(txn: &mut Txn, account: AccountId, node: Node) -> Result<Option<VersionView>, Stop> {
+    let Node::File { version, .. } = node else { return Ok(None) };
+    let Some(found) = txn.peek(&key::version(account, version)).await? else { return Ok(None) };
+    let schema::Version { meta, pages, sealed_bytes, redundancy, committed, .. } = found.record;
+    Ok(Some(VersionView { version, meta, pages, sealed_bytes, redundancy, committed }))
 }
 
 impl Operation for List {
@@ -89,62 +121,75 @@ impl Operation for List {
 
     async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Listing, Stop> {
         let account = who.account();
-        match txn.peek(&key::node(account, self.folder)).await?.map(|found| found.record) {
+        let at = known(txn, self.at);
+        match node_at(txn, account, self.folder, at).await?.map(|found| found.record) {
             None => return Err(Refusal::NotFound(What::Folder).into()),
             Some(Node::File { .. }) => return Err(Refusal::NotAFolder.into()),
             Some(Node::Folder { .. }) => {}
         }
-        let mut range = key::entries(account, self.folder);
-        if let Some(after) = self.after {
-            range = range.behind(key::entry(account, self.folder, after).bytes());
-        }
-        let page = txn.scan(&range, LIST_ENTRIES).await?;
-        let mut found = Vec::with_capacity(page.entries.len());
-        for entry in page.entries {
-            let token = key::token_of_entry(&entry.key)?;
-            let record: schema::Entry = record::decode(&entry.value)?;
-            found.push((token, transact::Found { record, version: entry.version }));
-        }
-        fetch_files(txn, account, &found).await?;
-        let (mut entries, mut bytes, mut more) = (Vec::with_capacity(found.len()), 0, page.more);
-        for (token, entry) in found {
-            let view = match view(txn, account, (self.folder, token), entry).await {
-                Err(Stop::Torn) => continue, // taken away while we read: it is not there any more
-                view => view?,
-            };
-            bytes += entry_bytes(&view);
-            if bytes > ANSWER_BYTES && !entries.is_empty() {
-                more = true;
-                break;
+        let (found, mut next) = match at {
+            None => current(txn, account, self.folder, self.after).await?,
+            Some(at) => past::list(txn, account, self.folder, self.after, at, LIST_ENTRIES).await?,
+        };
+        let nodes = fetch_files(txn, account, &found, at).await?;
+        let (mut entries, mut bytes) = (Vec::with_capacity(found.len()), 0);
+        let mut passed = None;
+        for ((token, entry), node) in found.into_iter().zip(nodes) {
+            // Without its version: taken away while we read, or pruned.
+            if let Some(view) = view(txn, account, (self.folder, token), entry, node).await? {
+                bytes += entry_bytes(&view);
+                if bytes > ANSWER_BYTES && !entries.is_empty() {
+                    next = passed;
+                    break;
+                }
+                entries.push(view);
             }
-            entries.push(view);
-        }
-        if entries.is_empty() && more {
-            return Err(Stop::Torn);
+            passed = Some(token);
         }
         let entries = entries.try_into().map_err(|_| Refusal::TooLarge(What::Entry))?;
-        Ok(Listing { entries, more })
+        Ok(Listing { entries, next })
     }
 }
 
-/// Reads nodes and versions of a whole page in two goes.
+/// What is in a folder now, behind a token.
+async fn current(txn: &Txn, account: AccountId, folder: NodeId, after: Option<NameToken>) -> Result<past::Part, Stop> {
+    let mut range = key::entries(account, folder);
+    if let Some(after) = after {
+        range = range.behind(key::entry(account, folder, after).bytes());
+    }
+    let page = txn.scan(&range, LIST_ENTRIES).await?;
+    let mut found = Vec::with_capacity(page.entries.len());
+    for entry in page.entries {
+        let token = key::token_of_entry(&entry.key)?;
+        let record: schema::Entry = record::decode(&entry.value)?;
+        found.push((token, transact::Found { record, version: entry.version }));
+    }
+    let next = found.last().map(|(token, _)| *token).filter(|_| page.more);
+    Ok((found, next))
+}
+
+/// The nodes of a page's files, with their versions brought near, in as few goes as possible.
 async fn fetch_files(
     txn: &mut Txn,
     account: AccountId,
     found: &[(NameToken, transact::Found<schema::Entry>)],
-) -> Result<(), Stop> {
+    at: Option<u64>,
+) -> Result<Vec<Option<transact::Found<Node>>>, Stop> {
     let files = found.iter().filter(|(_, entry)| entry.record.kind == NodeKind::File);
-    let nodes: Vec<_> = files.map(|(_, entry)| key::node(account, entry.record.node)).collect();
-    let nodes = txn.peek_all(&nodes).await?;
-    let versions: Vec<_> = nodes
-        .into_iter()
-        .flatten()
-        .filter_map(|found| match found.record {
-            Node::File { version } => Some(key::version(account, version)),
-            Node::Folder { .. } => None,
-        })
-        .collect();
-    txn.fetch(&versions).await
+    let keys: Vec<_> = files.map(|(_, entry)| key::node(account, entry.record.node)).collect();
+    txn.fetch(&keys).await?;
+    let mut nodes = Vec::with_capacity(found.len());
+    for (_, entry) in found {
+        let is_file = entry.record.kind == NodeKind::File;
+        nodes.push(if is_file { node_at(txn, account, entry.record.node, at).await? } else { None });
+    }
+    let versions = nodes.iter().flatten().filter_map(|found| match found.record {
+        Node::File { version, .. } => Some(key::version(account, version)),
+        Node::Folder { .. } => None,
+    });
+    let versions: Vec<_> = versions.collect();
+    txn.fetch(&versions).await?;
+    Ok(nodes)
 }
 
 /// An answer that fills up.

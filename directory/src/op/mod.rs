@@ -3,7 +3,8 @@
 //!
 //! All keys of a client's operations are made from the account of its certificate, and never from the request.
 //!
-//! - the tree: [`folder`], [`entry`], [`look`];
+//! - the tree: [`folder`], [`entry`], [`look`]; as it was: [`past`], [`history`];
+//! - how long it is kept: [`snapshot`], [`keep`], [`prune`], [`let_go`]; who uses what: [`space`], [`usage`];
 //! - uploads: [`upload`], [`chunk`], [`content`], [`page`], [`publish`]; [`repack`];
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
@@ -16,17 +17,25 @@ pub mod entry;
 pub mod expire;
 pub mod folder;
 pub mod govern;
+pub mod history;
+pub mod keep;
+pub mod let_go;
 pub mod look;
 pub mod note;
 pub mod page;
+pub mod past;
 pub mod place;
+pub mod prune;
 pub mod publish;
 pub mod recode;
 pub mod repack;
 pub mod revoke;
+pub mod snapshot;
+pub mod space;
 pub mod ticket;
 pub mod tree;
 pub mod upload;
+pub mod usage;
 
 #[cfg(test)]
 pub(crate) mod tests;

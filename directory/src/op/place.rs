@@ -14,7 +14,8 @@ use common::proto::refusal::What;
 use common::redundancy::Redundancy;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, chunk};
+use super::usage::Change;
+use super::{Context, chunk, usage};
 use crate::authorize::Itself;
 use crate::schema::chunk::alive_of;
 use crate::schema::{Chunk, key};
@@ -172,6 +173,9 @@ impl Operation for Recoded {
         let after = Chunk { redundancy: self.to, addresses, shards, ..old.clone() };
         txn.delete(&mark);
         chunk::write(txn, self.account, self.chunk, &after, Some(&before), &context.roster)?;
+        let [spread, ..] = self.chunk.0;
+        let bytes = after.stored_bytes().saturating_sub(before.record.stored_bytes());
+        usage::count(txn, self.account, spread, Change { bytes, files: 0 }).await?;
         Ok(DONE)
     }
 }

@@ -14,7 +14,8 @@ use common::proto::parts::{NodeKind, SealedPage};
 use common::proto::refusal::What;
 
 use super::content::Noted;
-use super::{Context, page, tree, upload};
+use super::usage::Change;
+use super::{Context, page, tree, upload, usage};
 use crate::authorize::OfAccount;
 use crate::schema::{Entry, Mark, Node, Page, Pending, Version, key};
 use crate::transact::{Found, Operation, Stop, Txn};
@@ -38,6 +39,8 @@ impl Operation for Publish {
         let account = who.account();
         let mut pending = upload::used(txn, account, self.upload, context).await?.record;
         fetch(self, txn, account).await?;
+        let new = Change { bytes: 0, files: i64::try_from(self.files.len()).unwrap_or(i64::MAX) };
+        usage::check(txn, account, new).await?;
         let mut names = HashSet::new();
         let mut results = Vec::with_capacity(self.files.len());
         let mut noted = Noted::default();
@@ -55,6 +58,13 @@ impl Operation for Publish {
             }
         }
         noted.write(txn, account)?;
+        if results.iter().any(|result| matches!(result, FilePublished::Visible(_))) {
+            tree::note_change(txn, account, context.now)?;
+        }
+        let visible = results.iter().filter(|result| matches!(result, FilePublished::Visible(_))).count();
+        let files = i64::try_from(visible).unwrap_or(i64::MAX);
+        let [spread, ..] = self.request.0;
+        usage::count(txn, account, spread, Change { bytes: 0, files }).await?;
         if self.done && results.iter().all(|result| matches!(result, FilePublished::Visible(_))) {
             pending.ending = true;
             txn.put(&key::pending(account, self.upload), &pending)?;
@@ -72,14 +82,16 @@ impl Operation for Publish {
     }
 }
 
-/// Reads in three goes what the files need.
+/// Reads in four goes what the files need.
 async fn fetch(publish: &Publish, txn: &mut Txn, account: AccountId) -> Result<(), Stop> {
     let entries: Vec<_> = publish.files.iter().map(|file| key::entry(account, file.folder, file.token)).collect();
     txn.fetch(&entries).await?;
     let nodes: Vec<_> = publish.files.iter().map(|file| key::node(account, file.node)).collect();
     txn.fetch(&nodes).await?;
     let versions: Vec<_> = publish.files.iter().map(|file| key::version(account, file.version)).collect();
-    txn.fetch(&versions).await
+    txn.fetch(&versions).await?;
+    let going: Vec<_> = publish.files.iter().map(|file| key::going(account, file.version)).collect();
+    txn.fetch(&going).await
 }
 
 async fn publish(
@@ -95,7 +107,9 @@ async fn publish(
         Ok(there) => there,
         Err(changed) => return Ok(changed),
     };
-    if txn.read(&key::version(account, file.version)).await?.is_some() {
+    // One of this id may be on its way out: its pages are not this one's.
+    let going = txn.read(&key::going(account, file.version)).await?.is_some();
+    if going || txn.read(&key::version(account, file.version)).await?.is_some() {
         return Err(Refusal::Exists(What::Version).into());
     }
     Noted::check(file)?;
@@ -125,7 +139,13 @@ async fn publish(
     if entry_before.as_ref().is_none_or(|before| before.record != entry) {
         tree::put_entry(txn, account, (file.folder, file.token), &entry, entry_before.as_ref())?;
     }
-    tree::put_node(txn, account, file.node, Node::File { version: file.version }, node_before.as_ref())?;
+    tree::put_node(
+        txn,
+        account,
+        file.node,
+        Node::File { version: file.version, parent: file.folder },
+        node_before.as_ref(),
+    )?;
     Ok(FilePublished::Visible(UNSETTLED))
 }
 
@@ -143,7 +163,7 @@ async fn compare(txn: &mut Txn, account: AccountId, file: &NewFile) -> Result<Re
         return Ok(Ok(None));
     };
     let node = tree::node_of(txn, account, &entry.record).await?;
-    let Node::File { version } = node.record else {
+    let Node::File { version, .. } = node.record else {
         let seen = (entry.record.node, NodeKind::Folder, None);
         return Ok(Err(FilePublished::Changed(Some(seen))));
     };

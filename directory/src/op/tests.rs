@@ -5,7 +5,11 @@ mod contents;
 mod isolation;
 mod members;
 mod names;
+mod past;
 mod places;
+mod prune;
+mod quotas;
+mod snapshots;
 mod tree;
 mod uploads;
 
@@ -191,12 +195,12 @@ impl World {
 
     pub(crate) async fn look(&self, who: OfAccount, start: NodeId, path: &[u8]) -> Vec<EntryView> {
         let path: Vec<_> = path.iter().map(|name| token(*name)).collect();
-        let request = LookUp { start, path: path.try_into().unwrap(), manifest: false };
+        let request = LookUp { start, path: path.try_into().unwrap(), manifest: false, at: None };
         self.run(&request, who).await.unwrap().entries.into_inner()
     }
 
     pub(crate) async fn list(&self, who: OfAccount, folder: NodeId) -> Result<Vec<(NameToken, NodeId)>, Refusal> {
-        let listing = self.run(&List { folder, after: None }, who).await?;
+        let listing = self.run(&List { folder, after: None, at: None }, who).await?;
         Ok(listing.entries.iter().map(|entry| (entry.token, entry.node)).collect())
     }
 

@@ -10,7 +10,7 @@ use common::proto::refusal::What;
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Context;
+use super::{Context, tree};
 use crate::authorize::OfAdmin;
 use crate::schema::account::Named;
 use crate::schema::{Account, Node, Ticket, key, ticket::Role};
@@ -76,6 +76,7 @@ impl MakeTicket {
         txn.put(&key::account_name(name), &Named { account: self.new_account })?;
         txn.put(&key::account(self.new_account), &account)?;
         txn.put(&key::node(self.new_account, self.new_root), &Node::Folder { parent: None })?;
+        tree::note_change(txn, self.new_account, now)?;
         Ok(self.new_account)
     }
 }

@@ -4,6 +4,7 @@ use common::id::{AccountId, NameToken, NodeId};
 use common::proto::Refusal;
 use common::proto::parts::NodeKind;
 use common::proto::refusal::What;
+use common::time::Timestamp;
 
 use crate::schema::{Entry, Mark, Node, key};
 use crate::transact::{Found, Stop, Txn};
@@ -31,6 +32,14 @@ pub async fn climb(txn: &mut Txn, account: AccountId, folder: NodeId, avoid: Opt
         }
     }
     Err(Refusal::TooLarge(What::Folder).into())
+}
+
+/// Notes that the account's tree changes now, so that the past can be found by time.
+///
+/// # Errors
+/// Never: a mark is short.
+pub fn note_change(txn: &mut Txn, account: AccountId, now: Timestamp) -> Result<(), Stop> {
+    txn.put(&key::change(account, now), &Mark {})
 }
 
 /// Puts an entry under a name; what was there goes into history. The folder's guard moves when a name appears.

@@ -12,7 +12,7 @@ use common::proto::directory::{Abandon, Begin, Done, Extend};
 use common::proto::refusal::What;
 use serde::{Deserialize, Serialize};
 
-use super::Context;
+use super::{Context, usage};
 use crate::authorize::OfAccount;
 use crate::schema::{Pending, key};
 use crate::transact::{Found, Operation, Stop, Txn};
@@ -55,13 +55,15 @@ impl Operation for Begin {
         }
         let key = key::pending(who.account(), self.version);
         let taken = txn.read(&key).await?.is_some();
-        if taken || txn.read(&key::version(who.account(), self.version)).await?.is_some() {
+        // One of this id may be on its way out: its references are not this one's.
+        let going = txn.read(&key::going(who.account(), self.version)).await?.is_some();
+        if taken || going || txn.read(&key::version(who.account(), self.version)).await?.is_some() {
             return Err(Refusal::Exists(What::Upload).into());
         }
         let pending = Pending {
             device: who.device(),
             redundancy: self.redundancy,
-            bytes: self.bytes,
+            bytes: usage::left(txn, who.account(), self.bytes).await?,
             expires: context.now.plus(LIFETIME),
             begun: txn.last_sequence(),
             published: false,
@@ -82,7 +84,10 @@ impl Operation for Extend {
             return Err(Refusal::TooLarge(What::Upload).into());
         }
         let mut pending = open(txn, who.account(), self.version, context).await?.record;
-        pending.bytes = pending.bytes.max(self.bytes);
+        if self.bytes > pending.bytes {
+            let more = usage::more(txn, who.account(), self.bytes.saturating_sub(pending.bytes)).await?;
+            pending.bytes = pending.bytes.saturating_add(more);
+        }
         pending.expires = pending.expires.max(context.now.plus(LIFETIME));
         txn.put(&key::pending(who.account(), self.version), &pending)?;
         Ok(grant(self.version, &pending, who, context))

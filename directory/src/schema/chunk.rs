@@ -48,6 +48,15 @@ impl Chunk {
         self.addresses.get(place).copied().filter(|_| usize::from(index) < self.redundancy.n())
     }
 
+    /// Bytes of all shards that it should have: what it counts for in its account's usage.
+    #[must_use]
+    pub fn stored_bytes(&self) -> i64 {
+        let (k, n) = (self.redundancy.k(), self.redundancy.n());
+        let len = usize::try_from(self.sealed_len).unwrap_or(usize::MAX);
+        let shard = if k > 1 { len.div_ceil(k).next_multiple_of(2) } else { len };
+        i64::try_from(shard.saturating_mul(n)).unwrap_or(i64::MAX)
+    }
+
     /// Whether this is one of its shards.
     #[must_use]
     pub fn owns(&self, shard: &ShardAt) -> bool {

@@ -3,6 +3,8 @@
 //! The only place that makes keys. Those of an account begin with its id behind the table's byte, so that no range of one account
 //! can reach into another's. Prefixes are never used again for something else.
 
+mod then;
+
 use std::marker::PhantomData;
 
 use common::address::ShardAddress;
@@ -14,6 +16,8 @@ use super::{
     Account, Chunk, Cluster, Device, Done, Entry, Fence, Generation, Held, Hold, Mark, Node, Page, Peer, Pending,
     Recode, Start, Ticket, Version,
 };
+
+pub use then::*;
 
 /// A key, and what is stored under it.
 pub struct Key<R> {
@@ -103,6 +107,11 @@ mod table {
     pub(super) const REPAIR: u8 = 0x2c;
     pub(super) const COLLECT: u8 = 0x2d;
     pub(super) const RECODE: u8 = 0x2e;
+    pub(super) const CHANGE: u8 = 0x30;
+    pub(super) const SNAPSHOT: u8 = 0x32;
+    pub(super) const GOING: u8 = 0x33;
+    pub(super) const USAGE: u8 = 0x34;
+    pub(super) const QUOTA: u8 = 0x35;
     pub(super) const CONTENT: u8 = 0x3e;
     pub(super) const PACKED: u8 = 0x3f;
 }
@@ -526,6 +535,8 @@ pub fn ids_of_done_at(key: &[u8]) -> Result<(Timestamp, [u8; 16], RequestId), Re
     Ok((Timestamp(u64::from_be_bytes(*at)), *caller, request))
 }
 
+mod past;
+pub use past::*;
 mod content;
 pub use content::{all_contents, all_packed, content, ids_of_content, ids_of_packed, packed, packed_in, versions};
 

@@ -9,8 +9,8 @@ use super::Record;
 pub enum Node {
     /// With the folder that it lies in; `None` for an account's root.
     Folder { parent: Option<NodeId> },
-    /// With its current version.
-    File { version: VersionId },
+    /// With its current version, and the folder that it lies in: who prunes has to know when it could be reached.
+    File { version: VersionId, parent: NodeId },
 }
 
 impl Record for Node {
@@ -26,6 +26,7 @@ mod tests {
     fn is_golden() {
         golden(&Node::Folder { parent: None }, "010000");
         golden(&Node::Folder { parent: Some(NodeId([1; 16])) }, "01000101010101010101010101010101010101");
-        golden(&Node::File { version: VersionId([2; 16]) }, "010102020202020202020202020202020202");
+        let file = Node::File { version: VersionId([2; 16]), parent: NodeId([1; 16]) };
+        golden(&file, "01010202020202020202020202020202020201010101010101010101010101010101");
     }
 }

@@ -128,7 +128,10 @@ async fn members_join_and_what_is_published_survives_a_restart() {
     assert!(matches!(join(&ticket, None).await, Err(Refusal::Ticket(_))), "it was used");
     let answer = ask(&peer_connection, beat()).await.unwrap();
     assert_eq!(answer.history.generation, 1);
-    assert_eq!(ask(&peer_connection, List { folder: NodeId([0; 16]), after: None }).await, Err(Refusal::WrongRole));
+    assert_eq!(
+        ask(&peer_connection, List { folder: NodeId([0; 16]), after: None, at: None }).await,
+        Err(Refusal::WrongRole)
+    );
 
     let (device, client) = join(&running.ticket(TicketRole::Client).await, Some([7; 32])).await.unwrap();
     let hello = Hello { program: Label::default(), generation: 0 };
@@ -171,7 +174,7 @@ async fn members_join_and_what_is_published_survives_a_restart() {
     let newer = welcome.map.verify(&public).unwrap();
     assert!(newer.newer_than(&map) && newer.epoch > map.epoch && newer.peers.len() == 1);
     let path: BoundedVec<_, 128> = vec![NameToken([1; 16])].try_into().unwrap();
-    assert_eq!(ask(&other, LookUp { start: root, path, manifest: false }).await.unwrap().entries.len(), 1);
+    assert_eq!(ask(&other, LookUp { start: root, path, manifest: false, at: None }).await.unwrap().entries.len(), 1);
     let refused = join(&running.ticket(TicketRole::Client).await, Some([8; 32])).await;
     assert!(matches!(refused, Err(Refusal::OtherKey)));
     running.end().await;

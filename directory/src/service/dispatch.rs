@@ -35,6 +35,8 @@ impl Service {
             Asked::Rename(r) => self.plain(responder, subject, r).await,
             Asked::Remove(r) => self.plain(responder, subject, r).await,
             Asked::ReadManifests(r) => self.plain(responder, subject, r).await,
+            Asked::FindMoment(r) => self.plain(responder, subject, r).await,
+            Asked::ReadHistory(r) => self.plain(responder, subject, r).await,
             Asked::Begin(r) => {
                 let begun = self.for_account(subject, &r).await.and_then(|granted| self.begun(granted));
                 reply::<Begin>(responder, begun).await
@@ -57,6 +59,31 @@ impl Service {
             }
             Asked::Publish(r) => self.plain(responder, subject, r).await,
             Asked::Abandon(r) => self.plain(responder, subject, r).await,
+            Asked::CreateSnapshot(r) => self.plain(responder, subject, r).await,
+            Asked::ListSnapshots(r) => self.plain(responder, subject, r).await,
+            Asked::GetSnapshot(r) => self.plain(responder, subject, r).await,
+            Asked::RemoveSnapshot(r) => self.plain(responder, subject, r).await,
+            Asked::PlanPrune(r) => {
+                let plan = async { self.plan_prune(&r, authorize::of_account(subject)?).await };
+                reply::<PlanPrune>(responder, plan.await).await
+            }
+            Asked::Prune(r) => {
+                let pruned = async { self.prune(&r, authorize::of_account(subject)?).await };
+                reply::<Prune>(responder, pruned.await).await
+            }
+            Asked::MeasureSpace(r) => self.plain(responder, subject, r).await,
+            Asked::GetUsage(r) => {
+                let usage = async { self.usage(&r, authorize::of_account(subject)?).await };
+                reply::<GetUsage>(responder, usage.await).await
+            }
+            Asked::ListAccounts(r) => {
+                let accounts = async { self.run(&r, authorize::of_admin(subject)?).await };
+                reply::<ListAccounts>(responder, accounts.await).await
+            }
+            Asked::SetQuota(r) => {
+                let done = async { self.set_quota(&r, authorize::of_admin(subject)?).await };
+                reply::<SetQuota>(responder, done.await).await
+            }
             Asked::Heartbeat(r) => {
                 let seen_at = caller.connection.remote().to_string();
                 let answer = match authorize::of_peer(subject) {

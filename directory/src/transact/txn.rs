@@ -119,6 +119,14 @@ impl Txn {
         Ok(self.store.scan(&range.from, &range.to, limit).await?)
     }
 
+    /// The same from the end of the range backwards.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn scan_back<R: Record>(&self, range: &Range<R>, limit: usize) -> Result<kv::Page, Stop> {
+        Ok(self.store.scan_back(&range.from, &range.to, limit).await?)
+    }
+
     /// # Errors
     /// When the record is too long.
     pub fn put<R: Record>(&mut self, key: &Key<R>, value: &R) -> Result<(), Stop> {

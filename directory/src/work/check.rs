@@ -2,11 +2,12 @@
 //!
 //! | record | must have |
 //! |---|---|
-//! | entry | its node, of the same kind |
+//! | entry in a folder that is there | its node, of the same kind |
 //! | a file's node | its version |
-//! | version | all its pages |
+//! | version | all its pages, and a record of its node, now or in history, that leads to it |
 //! | page | for each chunk that it names the chunk's record, and a reference |
-//! | reference | its version, or its upload, and its chunk |
+//! | reference | its version, also one on its way out, or its upload, and its chunk |
+//! | usage | the sum of what chunks and versions count for |
 //! | hold | its upload |
 //! | a shard in a chunk's record | its place in the index of peers, and the other way round |
 //! | a small content's note | its pack |
@@ -28,7 +29,9 @@ use common::proto::parts::NodeKind;
 use common::telemetry;
 use serde::Serialize;
 
-use super::compare::compare;
+mod history;
+
+use super::compare::{Look, compare};
 use crate::authorize::Itself;
 use crate::op::{Context, chunk as chunks, place::Changed};
 use crate::schema::key::{self, Range};
@@ -71,6 +74,11 @@ enum Wrong {
         account: AccountId,
         version: VersionId,
         chunk: ChunkId,
+    },
+    /// Nothing leads to a version.
+    VersionLost {
+        account: AccountId,
+        version: VersionId,
     },
     HoldStale {
         account: AccountId,
@@ -117,6 +125,9 @@ impl std::fmt::Display for Wrong {
             Self::ReferenceStale { account, version, chunk } => {
                 write!(f, "account {account}: chunk {chunk} is held by version {version}, which is not there")
             }
+            Self::VersionLost { account, version } => {
+                write!(f, "account {account}: nothing leads to version {version}")
+            }
             Self::HoldStale { account, upload, .. } => {
                 write!(f, "account {account}: something is held by upload {upload}, which is not there")
             }
@@ -159,7 +170,12 @@ impl Operation for Mend {
 impl Mend {
     async fn look(&self, txn: &mut Txn, context: &Context) -> Result<bool, Stop> {
         match &self.wrong {
-            Wrong::NodeMissing { .. } | Wrong::PagesMissing { .. } => Ok(true), // committed with it, and never changed by themselves
+            Wrong::NodeMissing { .. } => Ok(true), // committed with it, and never changed by itself
+            // They go when the version does, and not before.
+            Wrong::PagesMissing { account, version, .. } => {
+                Ok(txn.read(&key::version(*account, *version)).await?.is_some())
+            }
+            Wrong::VersionLost { account, version } => history::lost(txn, *account, *version, self.repair).await,
             Wrong::VersionMissing { account, version } => {
                 Ok(txn.read(&key::version(*account, *version)).await?.is_none())
             }
@@ -178,7 +194,8 @@ impl Mend {
             }
             Wrong::ReferenceStale { account, version, chunk } => {
                 let version_is = txn.read(&key::version(*account, *version)).await?.is_some();
-                let upload_is = txn.read(&key::pending(*account, *version)).await?.is_some();
+                let going = txn.read(&key::going(*account, *version)).await?.is_some();
+                let upload_is = going || txn.read(&key::pending(*account, *version)).await?.is_some();
                 let reference = key::reference(*account, *chunk, *version);
                 let is_wrong = !version_is && !upload_is && txn.read(&reference).await?.is_some();
                 if is_wrong && self.repair {
@@ -311,6 +328,7 @@ impl Checking<'_> {
             Ok(())
         })
         .await?;
+        self.usage().await?;
         self.over(&key::all_references(), |key, _, found| {
             let (account, chunk, version) = key::ids_of_reference(key)?;
             found.push(Ask::Suspect(Wrong::ReferenceStale { account, version, chunk }));
@@ -328,6 +346,11 @@ impl Checking<'_> {
             let _: Held = record::decode(value)?;
             found.push(Ask::Suspect(Wrong::HeldStale { peer, account, address }));
             Ok(())
+        })
+        .await?;
+        self.over(&key::all_changes(), |key, value, _| {
+            key::time_of_change(key)?;
+            record::decode::<Mark>(value).map(|_| ())
         })
         .await?;
         self.over(&key::all_contents(), |key, value, found| {
@@ -392,7 +415,7 @@ impl Checking<'_> {
                 let found = txn.peek(&key::node(account, node)).await.map_err(read)?.map(|found| found.record);
                 match (kind, found) {
                     (NodeKind::Folder, Some(Node::Folder { .. })) => {}
-                    (NodeKind::File, Some(Node::File { version })) => {
+                    (NodeKind::File, Some(Node::File { version, .. })) => {
                         if txn.peek(&key::version(account, version)).await.map_err(read)?.is_none() {
                             self.suspect(Wrong::VersionMissing { account, version }).await?;
                         }
@@ -400,13 +423,17 @@ impl Checking<'_> {
                     _ => {
                         // It may have been moved or removed since it was read.
                         let key = self.service.store.get(&[&entry]).await.map_err(CountError::from)?;
-                        if key.into_iter().flatten().next().is_some() {
+                        let is_there = key.into_iter().flatten().next().is_some();
+                        if is_there && history::is_in_the_tree(&mut txn, account, &entry).await.map_err(read)? {
                             self.suspect(Wrong::NodeMissing { account, entry }).await?;
                         }
                     }
                 }
             }
-            Ask::Pages { account, version, pages } => self.pages(account, version, pages).await?,
+            Ask::Pages { account, version, pages } => {
+                self.suspect(Wrong::VersionLost { account, version }).await?;
+                self.pages(account, version, pages).await?;
+            }
             Ask::Chunk { account, chunk, record } => {
                 let context = self.service.context();
                 if indexes_wrong(&mut txn, account, chunk, &record, &context).await.map_err(read)? {
@@ -468,7 +495,8 @@ impl Checking<'_> {
     async fn suspect(&mut self, wrong: Wrong) -> Result<(), CheckError> {
         let mostly_well = matches!(
             wrong,
-            Wrong::ReferenceStale { .. }
+            Wrong::VersionLost { .. }
+                | Wrong::ReferenceStale { .. }
                 | Wrong::HoldStale { .. }
                 | Wrong::HeldStale { .. }
                 | Wrong::ContentStale { .. }
@@ -508,7 +536,8 @@ impl Checking<'_> {
                 self.report.absent += 1;
                 continue;
             }
-            match compare(self.service, entry.peer, !self.repair).await {
+            let look = if self.repair { Look::AtDifferences } else { Look::Only };
+            match compare(self.service, entry.peer, look).await {
                 Ok(compared) => {
                     self.report.peers += 1;
                     self.report.missing += compared.missing;

@@ -5,6 +5,7 @@
 //!   redundancy; and fills new peers gradually;
 //! - [`compare`]: finds out where the store and a peer's inventory differ; [`audit`]: fetches shards at random and looks at them;
 //! - [`collect`]: forgets chunks that nothing references; [`orphans`]: has shards dropped that are nobody's;
+//! - [`keep`]: releases what pruned versions referred to, and prunes by the cluster's policy;
 //! - [`check`]: holds every record against every other; [`reconcile`]: accepts a restored store.
 //!
 //! None of them keeps anything durable of its own: what is to be done follows from the store and from what the peers have, so each begins
@@ -14,6 +15,7 @@ pub mod audit;
 pub mod check;
 pub mod collect;
 pub mod compare;
+pub mod keep;
 pub mod orphans;
 pub mod plan;
 pub mod reconcile;
@@ -25,6 +27,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use common::id::PeerId;
+use common::keep::KeepPolicy;
 use common::proto::directory::Upkeep;
 use common::size::ByteSize;
 use common::time::Timestamp;
@@ -40,6 +43,10 @@ pub struct Settings {
     pub audit_every: Duration,
     /// How often it is looked what there is to do.
     pub round: Duration,
+    /// What of history is kept when the directory prunes by itself; `None`: all of it.
+    pub keep: Option<KeepPolicy>,
+    /// How often it prunes, where it does.
+    pub prune_every: Duration,
 }
 
 impl Default for Settings {
@@ -50,6 +57,9 @@ impl Default for Settings {
             compare_every: Duration::from_secs(3600),
             audit_every: Duration::from_secs(10),
             round: Duration::from_secs(1),
+            // Nobody loses history that he did not say he could do without.
+            keep: None,
+            prune_every: Duration::from_secs(3600),
         }
     }
 }
@@ -61,6 +71,9 @@ impl Default for Settings {
 pub fn check_settings(settings: &Settings) -> Result<(), &'static str> {
     if settings.compare_every.is_zero() || settings.audit_every.is_zero() {
         return Err("--compare-every and --audit-every must be more than nothing");
+    }
+    if settings.prune_every.is_zero() {
+        return Err("--prune-every must be more than nothing");
     }
     Ok(())
 }

@@ -110,6 +110,11 @@ fn a_scan_is_ordered_and_keeps_to_its_range_and_limit() {
             let page = store.scan(from, to, limit).await.unwrap();
             let found: Vec<&[u8]> = page.entries.iter().map(|entry| entry.key.as_slice()).collect();
             assert_eq!((found.as_slice(), page.more), (expected, more), "{from:?} {to:?} {limit}");
+            // The same backwards: the last ones first.
+            let back = store.scan_back(from, to, limit).await.unwrap();
+            let all = store.scan(from, to, 100).await.unwrap().entries;
+            let expected: Vec<_> = all.into_iter().rev().take(limit).collect();
+            assert_eq!((back.entries, back.more), (expected, more), "{from:?} {to:?} {limit} backwards");
         }
     });
 }

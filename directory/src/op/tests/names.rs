@@ -120,10 +120,10 @@ async fn a_long_folder_is_listed_page_by_page_each_entry_once() {
     }
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
-        let page = world.run(&List { folder: node(1), after }, a).await.unwrap();
+        let page = world.run(&List { folder: node(1), after, at: None }, a).await.unwrap();
         seen.extend(page.entries.iter().map(|entry| entry.token));
-        after = seen.last().copied();
-        if !page.more {
+        after = page.next;
+        if after.is_none() {
             break;
         }
     }

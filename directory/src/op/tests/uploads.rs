@@ -59,7 +59,7 @@ async fn what_was_published_is_found_with_its_manifest_and_placements() {
         (vec![], true, vec![]),
     ] {
         let path: Vec<_> = names.iter().map(|name| token(*name)).collect();
-        let request = LookUp { start: node(1), path: path.try_into().unwrap(), manifest };
+        let request = LookUp { start: node(1), path: path.try_into().unwrap(), manifest, at: None };
         let found = world.run(&request, a).await.unwrap().manifest;
         let came: Vec<_> = found.pages.iter().map(|page| (page.version, page.page)).collect();
         assert_eq!(came, pages, "{names:?} {manifest}");

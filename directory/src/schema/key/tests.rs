@@ -37,6 +37,10 @@ fn keys_are_golden() {
         (held(peer_id, A, ShardAddress([0xdd; 20])).into_bytes(), format!("2b{p}{a}{c}")),
         (collect(A, chunk_id).into_bytes(), format!("2d{a}{c}")),
         (recode(A, chunk_id).into_bytes(), format!("2e{a}{c}")),
+        (going(A, version_id).into_bytes(), format!("33{a}{v}")),
+        (usage(A, 7).into_bytes(), format!("34{a}07")),
+        (quota(A).into_bytes(), format!("35{a}")),
+        (snapshot(A, token).into_bytes(), format!("32{a}{n}")),
         (start(0x0102).into_bytes(), "01030000000000000102".to_owned()),
         (fence().into_bytes(), "0104".to_owned()),
         (repair(A, chunk_id).into_bytes(), format!("2c{a}{c}")),
@@ -75,4 +79,8 @@ fn ids_come_back_out_of_keys() {
         (Timestamp(1), [4; 16], request)
     );
     assert!(ids_of_chunk(&[0x28; 5]).is_err());
+    let (folder, token) = (NodeId([1; 16]), NameToken([2; 16]));
+    assert_eq!(place_of_entry(entry(A, folder, token).bytes()).unwrap(), (folder, token));
+    assert_eq!(ids_of_entry_history(entry_history(A, folder, token, 9).bytes()).unwrap(), (folder, token, 9));
+    assert_eq!(ids_of_node_history(node_history(A, folder, 9).bytes()).unwrap(), (folder, 9));
 }
