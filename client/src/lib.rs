@@ -8,8 +8,8 @@
 //! - the data's way: [`cut`], [`seal`], [`pack`], [`content`], [`manifest`], [`meta`];
 //! - what is handed on: [`share`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
-//! - packs that are mostly dead, written anew: [`repack`];
 //! - [`sync`], which makes one folder like another;
+//! - packs that are mostly dead, written anew: [`repack`];
 //! - the command line on top: [`cli`], stopped by [`cancel`]; and [`bench`], which measures all of it.
 
 pub mod bench;

@@ -2,9 +2,12 @@
 
 mod keys;
 mod prune;
+mod repack;
 mod share;
 mod snapshot;
+mod sync;
 mod time;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -15,28 +18,20 @@ use common::redundancy::Redundancy;
 use common::size::ByteSize;
 use common::telemetry::LogFormat;
 
-pub use share::{Share, ShareCommand, ShareLs, ShareRevoke};
-
 use super::exit;
+use crate::seal::Compression;
+
 pub use keys::{
     ExportPassphrase, Key, KeyCombine, KeyCommand, KeyExport, KeyImport, KeyPassphrase, KeyPhrase, KeySplit, KeyVerify,
     Lock, Unlock,
 };
-
 pub use prune::{Du, Prune};
-pub use snapshot::{Snapshot, SnapshotCommand};
-pub use time::{AtTime, Diff, Restore, Undelete, Versions};
-
-mod sync;
-mod verify;
-
-use crate::seal::Compression;
-pub use sync::Sync;
-pub use verify::Verify;
-
-mod repack;
-
 pub use repack::Repack;
+pub use share::{Share, ShareCommand, ShareLs, ShareRevoke};
+pub use snapshot::{Snapshot, SnapshotCommand};
+pub use sync::Sync;
+pub use time::{AtTime, Diff, Restore, Undelete, Versions};
+pub use verify::Verify;
 
 /// An end-to-end-encrypted file store on machines of your own.
 #[derive(Debug, Parser)]

@@ -42,11 +42,11 @@ pub use crate::proto::prune::{PlanPrune, Prune, PruneCounts, PruneCursor, PruneP
 pub use crate::proto::quota::{
     AccountLine, AccountUsage, Accounts, GetUsage, ListAccounts, MeasureSpace, Quota, SetQuota, Space, SpaceMeasured,
 };
+pub use crate::proto::repack::{ListVersions, PagesSwapped, SwapPages, SwappedPage, VersionOfNode, VersionsListed};
 pub use crate::proto::snapshot::{
     CreateSnapshot, GetSnapshot, ListSnapshots, RemoveSnapshot, SnapshotFound, SnapshotMade, SnapshotView, Snapshots,
 };
 
-pub use crate::proto::repack::{ListVersions, PagesSwapped, SwapPages, SwappedPage, VersionOfNode, VersionsListed};
 pub use crate::proto::share::{
     ListShared, ListShares, NewShare, OpenShare, ReadShared, RevokeShare, ShareMade, ShareOpened, ShareTarget,
     ShareView, SharedManifests, SharedWant, Shares, ShowVersion,
