@@ -36,7 +36,7 @@ const FORMAT: u32 = 1;
 const DEVICE: &str = "device.json";
 const AUTHORITY: &str = "ca.der";
 const CERTIFICATE: &str = "device.crt";
-const PRIVATE_KEY: &str = "device.key";
+pub(crate) const PRIVATE_KEY: &str = "device.key";
 
 /// What a home knows of its cluster, its account and itself. Bounded by the length of a small file.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

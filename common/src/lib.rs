@@ -2,7 +2,7 @@
 //!
 //! In reading order:
 //!
-//! - words: [`id`], [`address`], [`size`], [`time`], [`redundancy`], [`bounded`], [`limits`], [`codec`];
+//! - words: [`id`], [`address`], [`size`], [`time`], [`redundancy`], [`bounded`], [`limits`], [`codec`], [`plural`];
 //! - what is said of peers and chunks: [`signed`], [`map`], [`grant`], [`pass`], [`history`], [`place`], [`erasure`],
 //!   [`inventory`];
 //! - the wire: [`proto`];
@@ -24,6 +24,7 @@ pub mod limits;
 pub mod map;
 pub mod pass;
 pub mod place;
+pub mod plural;
 pub mod proto;
 pub mod redundancy;
 pub mod signed;

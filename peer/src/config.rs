@@ -81,6 +81,8 @@ pub const SCRUB_STAND_BACK: (Duration, u32) = (Duration::from_millis(200), 50);
 pub const KEEP_TRASH: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How often the trash and the room are looked at: two counters and a `statvfs`.
 pub const PURGE_PAUSE: Duration = Duration::from_secs(1);
+/// What is copied out of mostly empty segments between two looks at the trash: as much as a scrub reads.
+pub const REWRITE_AT_ONCE: ByteSize = SCRUB_RATE;
 /// Below this much room the oldest trash goes before its time: a little before new shards are refused.
 pub const PURGE_BELOW: u64 = 2 * WRITABLE_FROM;
 /// Shards that are purged before the next look.

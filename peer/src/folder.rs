@@ -42,7 +42,7 @@ pub enum FolderError {
         #[source]
         source: toml::ser::Error,
     },
-    #[error(transparent)]
+    #[error("this peer cannot show who it is; restore the file from a copy, or join anew in another folder")]
     Certificate(#[from] CertificateError),
     #[error(transparent)]
     Disk(#[from] DiskError),

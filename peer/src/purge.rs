@@ -1,4 +1,4 @@
-//! Purge: empties the trash in time, and gives room back to the file system.
+//! Purge: empties the trash in time, gives room back to the file system, and has mostly empty segments rewritten.
 //!
 //! What has been in the trash for long enough goes; where room runs short the oldest goes first, as much as is needed. A shard counts as that
 //! old only when this machine's clock and the directory's both say so: one clock that is wrong purges nothing early.
@@ -9,7 +9,7 @@ use common::telemetry::chain;
 use common::time::{Clock, Timestamp};
 use tokio::time::sleep;
 
-use crate::config::{PURGE_AT_ONCE, PURGE_BELOW, PURGE_PAUSE};
+use crate::config::{PURGE_AT_ONCE, PURGE_BELOW, PURGE_PAUSE, REWRITE_AT_ONCE};
 use crate::known::Known;
 use crate::store::{Store, StoreError};
 
@@ -27,7 +27,7 @@ impl Purge {
         let mut failing = false;
         loop {
             sleep(PURGE_PAUSE).await;
-            match self.look().await {
+            match self.look_all().await {
                 Ok(()) => failing = false,
                 Err(error) if std::mem::replace(&mut failing, true) => {
                     tracing::debug!(error = %chain(&error), "no room is given back");
@@ -35,6 +35,14 @@ impl Purge {
                 Err(error) => tracing::error!(error = %chain(&error), "no room is given back; it is tried again"),
             }
         }
+    }
+
+    async fn look_all(&self) -> Result<(), StoreError> {
+        self.look().await?;
+        if !self.store.is_read_heavily() {
+            self.store.rewrite(REWRITE_AT_ONCE.0).await?; // the next look gives back what is free by it
+        }
+        Ok(())
     }
 
     async fn look(&self) -> Result<(), StoreError> {

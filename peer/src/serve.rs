@@ -40,7 +40,7 @@ pub enum ServeError {
     Store(#[from] StoreError),
     #[error("what this peer knew of the directory cannot be used")]
     Known(#[from] KnownError),
-    #[error("TLS cannot be set up")]
+    #[error("ca.pem, peer.pem or peer.key is damaged; restore them from a copy, or join anew in another folder")]
     Trust(#[from] TrustError),
     #[error(transparent)]
     Bind(#[from] BindError),

@@ -19,6 +19,7 @@ fn servers_that_are_killed_under_load_lose_nothing_and_come_back_by_themselves()
         redundancies: vec!["1/3".to_owned(), "2/4".to_owned()],
         heal: Duration::from_secs(60),
         below: None,
+        power: false,
     };
     let report = crash::run(&options, &mut |line| eprintln!("{line}")).unwrap_or_else(|error| panic!("{error:#}"));
     assert!(report.kills.servers() >= 20 && report.kills.directory > 0 && report.kills.peers > 0, "{}", report.kills);

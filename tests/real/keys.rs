@@ -77,6 +77,7 @@ fn a_phrase_that_was_written_down_right_is_told_from_a_wrong_one_and_not_which_w
         // All four might be the same word: not in a lifetime of tests.
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(format!("{}\n", given.join("\n")).as_bytes()).unwrap();
+        drop(stdin);
         assert_eq!(child.wait().unwrap().code(), Some(if right { 0 } else { 12 }), "{right}");
     }
 }

@@ -35,5 +35,6 @@ mod stop;
 mod support;
 mod sync;
 mod time;
+mod told;
 mod typist;
 mod verify;

@@ -1,39 +1,21 @@
-//! Power cut: everything that was not synced is gone, and everything acknowledged is there.
-//!
-//! Directory and peers lie on a file system in an image file. What a file system has not written out yet is not in its image; so a
-//! copy of the image at any instant is what the disk would hold if the power failed then. The processes are killed, the copy
-//! is mounted in place of the original, and everything is started again.
+//! Power cut: everything that was not synced is gone, and everything acknowledged is there. The long run is
+//! `cargo run --release -p tests --features long --bin crash -- --power`.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 
-use tests::harness::{Cluster, ClusterOptions, content};
+use tests::crash::{Options, run};
+use tests::harness::{Cluster, ClusterOptions, Fragile, content};
 
-use crate::support::{Mounted, file, shoal, text};
+use crate::support::{file, shoal, text};
 
 const FILES: usize = 4;
-
-fn image(path: &Path) -> bool {
-    fs::File::create(path).unwrap().set_len(1 << 30).unwrap();
-    let made = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(path).output();
-    made.is_ok_and(|made| made.status.success())
-}
 
 #[test]
 fn what_was_acknowledged_is_there_when_everything_unsynced_is_dropped() {
     let holder = tempfile::tempdir().unwrap();
-    let (before, cut, at) =
-        (holder.path().join("before.img"), holder.path().join("cut.img"), holder.path().join("disk"));
-    if !image(&before) {
-        eprintln!("skipped: no mkfs.ext4 on this machine");
-        return;
-    }
-    let Some(mounted) = Mounted::image(&before, &at) else { return };
-    let options = ClusterOptions { below: Some(at.clone()), ..ClusterOptions::default() };
+    let Some(disk) = Fragile::new(1 << 30).unwrap() else { return };
+    let options = ClusterOptions { servers: Some(disk.at()), ..ClusterOptions::default() };
     let mut cluster = Cluster::start(options).unwrap();
-    // The device's home is not what is tested: it is made safe first.
-    rustix::fs::sync();
     let work = holder.path().join("work");
     fs::create_dir(&work).unwrap();
     for number in 0..FILES {
@@ -41,15 +23,10 @@ fn what_was_acknowledged_is_there_when_everything_unsynced_is_dropped() {
         let small = file(&work, &format!("small{number}"), 100 + number as u64, 3_000);
         shoal(&cluster, 0, &["put", text(&large), text(&small), "/"]);
     }
-    // The power fails: what the image holds now is all that is left.
-    let copied = Command::new("cp").arg("--sparse=always").arg(&before).arg(&cut).status().unwrap();
-    assert!(copied.success());
-    cluster.directory.as_mut().unwrap().kill().unwrap();
-    for number in 0..3 {
-        cluster.kill_peer(number).unwrap();
-    }
-    drop(mounted);
-    let Some(_mounted) = Mounted::image(&cut, &at) else { return };
+    let unsynced = disk.at().join("unsynced");
+    fs::write(&unsynced, "nobody waited for this").unwrap();
+    cluster.cut_power(&disk).unwrap();
+    assert!(!unsynced.exists(), "a cut drops what was not synced");
 
     cluster.serve_directory().unwrap();
     for number in 0..3 {
@@ -79,4 +56,14 @@ fn what_was_acknowledged_is_there_when_everything_unsynced_is_dropped() {
         read_all(&cluster);
     }
     cluster.stop().unwrap();
+}
+
+#[test]
+fn power_cuts_under_load_lose_nothing_that_was_acknowledged() {
+    let options = Options { kills: 3, round: 2, workers: 2, power: true, ..Options::default() };
+    match run(&options, &mut |_| {}) {
+        Ok(report) => assert!(report.kills.cuts == 3 && report.done.files > 0, "{report:?}"),
+        Err(error) if format!("{error:#}").contains("skipped") => eprintln!("{error:#}"),
+        Err(error) => panic!("{error:#}"),
+    }
 }

@@ -169,6 +169,27 @@ fn what_a_peer_lost_from_its_disk_is_found_by_comparing_and_made_anew() {
 }
 
 #[test]
+fn what_was_put_aside_goes_once_it_was_made_anew() {
+    let (mut cluster, work) = repairing(3, "1s");
+    let source = file(&work, "source", 15, 6_000_000);
+    shoal(&cluster, 0, &["put", text(&source), "/file"]);
+    wait_for(&cluster, "all is verified", is_whole);
+    cluster.peers[1].take().unwrap().stop(Signal::TERM, Duration::from_secs(5)).unwrap();
+    for (path, mut bytes) in content::all_bytes(&cluster.peer_data(1)).unwrap() {
+        if path.extension().is_some_and(|extension| extension == "seg") {
+            (600_000..bytes.len()).step_by(500_000).for_each(|at| bytes[at] ^= 1);
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+    cluster.serve_peer(1).unwrap();
+    wait_for(&cluster, "what is damaged is found, made anew, and gone", |status| {
+        status["upkeep"]["made"].as_u64() > Some(0) && has_each(status, 3) && sum(status, "quarantined") == 0
+    });
+    same(&cluster, &work, &source, "/file");
+    cluster.stop().unwrap();
+}
+
+#[test]
 fn an_upload_that_was_given_up_leaves_nothing_behind() {
     let (mut cluster, work) = repairing(3, "1s");
     let kept = file(&work, "kept", 6, 9_000_000);
@@ -330,7 +351,7 @@ fn another_redundancy_is_made_from_peer_to_peer_and_a_folder_remembers_its_own()
     // A code of copies, another number of shares, and copies again; a look at what is kept in between.
     for (wanted, shards) in [("2/4", 4), ("3/5", 5), ("1/2", 2), ("1/4", 4)] {
         let asked = shoal(&cluster, 0, &["redundancy", "/folder", wanted]);
-        assert!(asked.text().contains("1 files will be kept"), "{}", asked.text());
+        assert!(asked.text().contains("1 file will be kept"), "{}", asked.text());
         wait_for(&cluster, wanted, |status| has_each(status, shards));
         same(&cluster, &work, &source, "/folder/file");
     }

@@ -241,7 +241,7 @@ fn a_folder_that_cannot_be_read_keeps_what_is_stored_of_it() {
     let line = ["--json", "sync", "--delete", text(&here), "shoal:/t"];
     assert_eq!(without_rights(&cluster, &line).status, Some(0));
     fs::remove_file(here.join("open/other")).unwrap();
-    fs::set_permissions(here.join("closed"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(here.join("closed"), Permissions::from_mode(0o000)).unwrap();
     let answer = without_rights(&cluster, &line);
     fs::set_permissions(here.join("closed"), Permissions::from_mode(0o755)).unwrap();
     assert_eq!(answer.status, Some(3), "{} {}", answer.text(), answer.stderr);

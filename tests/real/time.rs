@@ -131,8 +131,8 @@ fn tree(work: &Path) -> std::path::PathBuf {
     fs::create_dir_all(tree.join("sub/deep")).unwrap();
     fs::create_dir(tree.join("empty")).unwrap();
     file(&tree, "large", 1, 2_000_000);
-    for number in 0..20 {
-        file(&tree.join("sub"), &format!("{number}"), number, 100 + 1_000 * number as usize);
+    for (number, seed) in (0..20).zip(0_u64..) {
+        file(&tree.join("sub"), &format!("{number}"), seed, 100 + 1_000 * number);
     }
     file(&tree.join("sub/deep"), "file", 77, 5_000);
     std::os::unix::fs::symlink("../large", tree.join("sub/link")).unwrap();

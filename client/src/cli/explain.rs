@@ -222,7 +222,7 @@ fn judge_session(error: &SessionError) -> Option<Verdict> {
         SessionError::Map(_) => Verdict::new(Exit::Integrity),
         SessionError::UnknownPeer { .. } => Verdict::new(Exit::Unreachable),
         SessionError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
-        SessionError::Key(_) | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
+        SessionError::Key { .. } | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
     })
 }
 

@@ -29,7 +29,7 @@ pub(super) enum Whose {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum KeyError {
     #[error("there is no terminal to ask for the passphrase of the exported key")]
-    NoPassphrase { whose: Whose },
+    NoPassphrase,
     #[error("there is no terminal to ask for a new passphrase")]
     NoNewPassphrase { whose: Whose },
     #[error("the two are not the same; nothing was changed")]

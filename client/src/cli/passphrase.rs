@@ -56,7 +56,7 @@ pub(super) async fn open_exported(file: Option<&Path>, closed: Closed) -> anyhow
     let open = move |passphrase: &Passphrase| closed.open(passphrase);
     let is_wrong = |error: &ExportError| matches!(error, ExportError::Wrap(WrapError::WrongPassphrase));
     let opened = try_passphrases(Whose::Exported, file, open, is_wrong).await?;
-    opened.ok_or_else(|| KeyError::NoPassphrase { whose: Whose::Exported }.into())
+    opened.ok_or_else(|| KeyError::NoPassphrase.into())
 }
 
 /// `None` when there is neither a file nor anybody to ask.

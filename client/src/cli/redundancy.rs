@@ -1,5 +1,6 @@
 //! `shoal redundancy`: how safely something is kept, and asking for another redundancy.
 
+use common::plural::many;
 use serde_json::{Map, json};
 
 use super::Outcome;
@@ -22,7 +23,9 @@ pub(super) async fn run(context: &mut Context, args: SetRedundancy) -> Outcome {
         if context.output.is_json() {
             context.output.object(&object.into())?;
         } else if context.output.is_chatty() {
-            context.output.line(format_args!("{files} files will be kept at {wanted}; the peers are at it"))?;
+            context
+                .output
+                .line(format_args!("{} will be kept at {wanted}; the peers are at it", many(files, "file")))?;
         }
         return Ok(Exit::Ok);
     }
@@ -38,7 +41,8 @@ pub(super) async fn run(context: &mut Context, args: SetRedundancy) -> Outcome {
     }
     for (redundancy, files) in &kept.files {
         let losses = redundancy.losses();
-        context.output.line(format_args!("{redundancy:<6}{files} files, each survives {losses} lost peers"))?;
+        let (files, losses) = (many(*files, "file"), many(losses as u64, "lost peer"));
+        context.output.line(format_args!("{redundancy:<6}{files}, each survives {losses}"))?;
     }
     context.output.line(format_args!("{asked:<6}what is put here uses, unless it says otherwise"))?;
     Ok(Exit::Ok)

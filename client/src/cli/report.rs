@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use common::plural::many;
 use common::transport::Traffic;
 use serde_json::{Map, Value, json};
 
@@ -217,8 +218,8 @@ impl Progress for Reporter {
 
     fn put(&self, done: PutDone) {
         if done.degraded > 0 {
-            let chunks = done.degraded;
-            self.note(&format!("{}: {chunks} chunks have fewer shards than wanted; marked for repair", done.shown));
+            let chunks = many(done.degraded, "chunk");
+            self.note(&format!("{}: {chunks} with fewer shards than wanted; marked for repair", done.shown));
         }
         if done.conflict {
             self.note(&format!("{}: somebody else stored another version meanwhile; history has both", done.shown));

@@ -1,5 +1,6 @@
 //! `shoal status`: peers, free space, redundancy, and what is degraded.
 
+use common::plural::many;
 use common::proto::directory::{AccountUsage, ClusterStatus, GetStatus, GetUsage};
 use common::size::ByteSize;
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ fn lines(status: &ClusterStatus, usage: &AccountUsage, account: &str) -> Vec<Str
         format!("cluster     {}", status.cluster),
         format!("account     {}", shown(account)),
         format!("redundancy  {}", status.redundancy),
-        format!("stored      {} chunks, {}", status.chunks, ByteSize(status.sealed_bytes)),
+        format!("stored      {}, {}", many(status.chunks, "chunk"), ByteSize(status.sealed_bytes)),
         format!("used        {}", used(usage)),
         format!(
             "history     {}",
@@ -82,9 +83,10 @@ fn ago(status: &ClusterStatus, seen: common::time::Timestamp) -> String {
 fn degraded(status: &ClusterStatus) -> String {
     match (status.degraded, status.unreadable) {
         (0, 0) => "nothing".to_owned(),
-        (degraded, 0) => format!("{degraded} chunks lack shards; all can be read"),
+        (degraded, 0) => format!("{} without all shards; all can be read", many(degraded, "chunk")),
         (degraded, unreadable) => {
-            format!("{degraded} chunks lack shards; {unreadable} of them cannot be read until a peer returns")
+            let degraded = many(degraded, "chunk");
+            format!("{degraded} without all shards; {unreadable} not to be read until a peer returns")
         }
     }
 }
@@ -203,7 +205,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("used        15.0 MiB of 1.0 GiB on peers, 7 versions of files"), "{text}");
-        assert!(text.contains("2 chunks lack shards; 1 of them cannot be read"), "{text}");
+        assert!(text.contains("2 chunks without all shards; 1 not to be read"), "{text}");
         assert!(lines(&sample(0, 0), &usage(), "ann").join("\n").contains("degraded    nothing"));
     }
 

@@ -1,7 +1,7 @@
 //! Fetch: one run of a sealed chunk from whoever has it, opened.
 //!
 //! Holders are tried by their state in the cluster map, then by how much is under way at each. Who does not answer within
-//! [`HEDGE`] is raced by the next; who fails or lies is passed over. When nobody is left it waits for some to return, for a while.
+//! [`HEDGE`] is raced by the next; who fails or lies is passed over. When nobody is left it waits for some to return, for a while, once a chunk.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use common::address::ShardAddress;
 use common::erasure;
-use common::id::PeerId;
+use common::id::{ChunkId, PeerId};
 use common::map::PeerState;
 use common::proto::parts::{Placement, ShardAt};
 use common::proto::peer::GetShard;
@@ -41,6 +41,26 @@ const SMALL_BYTES: u32 = 32 << 10;
 
 /// Who let a request wait for [`HEDGE`] is tried last for so long.
 const AVOIDED: Duration = Duration::from_secs(10);
+
+/// Chunks that are remembered as not to be had.
+const MISSED: usize = 65_536;
+
+/// Chunks that were waited for in vain, for the time of one command: of a pack nobody has, every file would wait as long again.
+#[derive(Default)]
+pub(super) struct Missed(Mutex<HashSet<ChunkId>>);
+
+impl Missed {
+    fn has(&self, chunk: &ChunkId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(chunk)
+    }
+
+    fn add(&self, chunk: ChunkId) {
+        let mut missed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if missed.len() < MISSED {
+            missed.insert(chunk);
+        }
+    }
+}
 
 /// Requests under way at each peer, and who is slow.
 #[derive(Default)]
@@ -89,6 +109,9 @@ pub(super) async fn extent(down: &Down, run: &Run) -> Result<Verified, DownError
     let mut have = 0;
     for round in 0..=ROUNDS.len() {
         if let Some(pause) = round.checked_sub(1).and_then(|last| ROUNDS.get(last)) {
+            if down.missed.has(&extent.chunk) {
+                break; // it was asked for once more, and that is enough
+            }
             down.session.look_for_map();
             sleep(*pause).await;
             fetching.why.clear();
@@ -107,7 +130,10 @@ pub(super) async fn extent(down: &Down, run: &Run) -> Result<Verified, DownError
     let Fetching { why, lied, .. } = fetching;
     match lied {
         Some(lie) if why.is_empty() => Err(DownError::Integrity(Arc::new(lie))),
-        _ => Err(DownError::TooFewShards { chunk: extent.chunk, have, need: placement.redundancy.k(), why }),
+        _ => {
+            down.missed.add(extent.chunk);
+            Err(DownError::TooFewShards { chunk: extent.chunk, have, need: placement.redundancy.k(), why })
+        }
     }
 }
 

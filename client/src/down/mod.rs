@@ -61,6 +61,7 @@ struct Down {
     /// A permit for each core that opens.
     cores: Semaphore,
     load: fetch::Load,
+    missed: fetch::Missed,
     /// Where runs are collected in.
     pool: Pool,
     report: Mutex<GetReport>,
@@ -79,6 +80,7 @@ impl Down {
             in_flight: Arc::new(Semaphore::new(RUNS_IN_FLIGHT)),
             cores: Semaphore::new(cores),
             load: fetch::Load::default(),
+            missed: fetch::Missed::default(),
             pool: Pool::new(RUNS_IN_FLIGHT),
             report: Mutex::default(),
             unsynced: Mutex::default(),

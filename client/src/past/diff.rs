@@ -213,7 +213,7 @@ impl<T: Tell> Walk<'_, T> {
                 }
                 if let Some(b) = right {
                     let path = pair.b.path.join(&b.name).map_err(FolderError::from)?;
-                    self.new(path, b, pair)?;
+                    self.appeared(path, b, pair)?;
                 }
             }
         }
@@ -233,7 +233,7 @@ impl<T: Tell> Walk<'_, T> {
         Ok(self.tell.tell(Difference::Removed { path, entry })?)
     }
 
-    fn new(&mut self, path: RemotePath, entry: Entry, pair: &Pair) -> Result<(), DiffError> {
+    fn appeared(&mut self, path: RemotePath, entry: Entry, pair: &Pair) -> Result<(), DiffError> {
         if let Some((from, then)) = self.gone.remove(&entry.node) {
             return self.moved((from, then), (path, entry), pair);
         }

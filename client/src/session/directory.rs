@@ -152,7 +152,8 @@ pub(super) async fn open_home(path: PathBuf) -> Result<Home, SessionError> {
 }
 
 pub(super) fn key_of(home: &Home) -> Result<PrivateKey, SessionError> {
-    PrivateKey::from_pkcs8(&home.credentials.private_key).map_err(SessionError::Key)
+    let damaged = |source| SessionError::Key { path: home.path.join(crate::keystore::PRIVATE_KEY), source };
+    PrivateKey::from_pkcs8(&home.credentials.private_key).map_err(damaged)
 }
 
 pub(super) fn endpoint() -> Result<Endpoint, SessionError> {

@@ -1,5 +1,6 @@
 //! Error: why there is no session, or no answer.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use common::id::{ClusterId, PeerId};
@@ -14,9 +15,16 @@ use crate::keystore::HomeError;
 pub enum SessionError {
     #[error(transparent)]
     Home(#[from] HomeError),
-    #[error("the key in this device's home cannot be used")]
-    Key(#[source] CertificateError),
-    #[error("the certificates in this device's home cannot be used")]
+    #[error("{} is damaged; restore it, or join again with another home and the recovery phrase", path.display())]
+    Key {
+        path: PathBuf,
+        #[source]
+        source: CertificateError,
+    },
+    #[error(
+        "a certificate or key in this device's home is damaged (ca.der, device.crt, device.key); restore them, or join again with \
+         another home and the recovery phrase"
+    )]
     Trust(#[from] TrustError),
     #[error("no connection can be made from this machine")]
     Bind(#[from] BindError),

@@ -12,6 +12,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SanType,
 };
+use ring::signature::{ED25519, UnparsedPublicKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
@@ -45,6 +46,8 @@ pub enum CertificateError {
     Algorithm,
     #[error("the certificate in {} is malformed", path.display())]
     Certificate { path: std::path::PathBuf },
+    #[error("the certificate in {} is not what the key in {} signed: one of them is damaged or another's", certificate.display(), key.display())]
+    NotOfTheKey { certificate: std::path::PathBuf, key: std::path::PathBuf },
     #[error("the private key in {} is malformed", path.display())]
     Key {
         path: std::path::PathBuf,
@@ -94,6 +97,12 @@ impl PrivateKey {
         KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(der), &PKCS_ED25519)
             .map(Self)
             .map_err(CertificateError::Make)
+    }
+
+    fn has_signed(&self, certificate: &CertificateDer<'_>) -> bool {
+        let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return false };
+        let own = UnparsedPublicKey::new(&ED25519, self.0.public_key_raw());
+        own.verify(parsed.tbs_certificate.as_ref(), &parsed.signature_value.data).is_ok()
     }
 
     /// A signing request, DER: this public key, signed with it, and nothing else.
@@ -179,9 +188,12 @@ impl Authority {
     }
 
     /// # Errors
-    /// When a file is missing, malformed, or the key readable by others.
+    /// When a file is missing, malformed, or the key readable by others; or the certificate is not signed with the key, to the last bit.
     pub fn load(cluster: ClusterId, certificate: &Path, key: &Path) -> Result<Self, CertificateError> {
         let authority = Self { cluster, certificate: load_certificate(certificate)?, key: PrivateKey::load(key)? };
+        if !authority.key.has_signed(&authority.certificate) {
+            return Err(CertificateError::NotOfTheKey { certificate: certificate.to_owned(), key: key.to_owned() });
+        }
         authority.issuer()?;
         Ok(authority)
     }

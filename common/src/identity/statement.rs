@@ -22,6 +22,8 @@ pub enum StatementKeyError {
     Randomness,
     #[error("the statement key is malformed")]
     Malformed,
+    #[error("the statement key in {} is malformed", path.display())]
+    File { path: std::path::PathBuf },
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
@@ -63,7 +65,7 @@ impl StatementKey {
     /// # Errors
     /// When the file is missing, readable by others or no key.
     pub fn load(path: &Path) -> Result<Self, StatementKeyError> {
-        Self::from_pkcs8(&disk::read_private(path)?)
+        Self::from_pkcs8(&disk::read_private(path)?).map_err(|_| StatementKeyError::File { path: path.to_owned() })
     }
 
     #[must_use]

@@ -3,20 +3,24 @@
 use std::time::Duration;
 
 use common::id::{PeerId, RequestId};
+use common::plural::many;
 use common::proto::directory::{
     CheckStore, DrainPeer, PeerStatus, Reconcile as ReconcileRequest, RemovePeer, StoreChecked,
 };
 use common::size::ByteSize;
 use directory::Config;
-use directory::admin::Desk;
+use directory::admin::{AdminError, Desk};
 use serde_json::json;
 
 use super::arguments::{Drain, Fsck, OnePeer, PeerCommand, Reconcile, Remove};
 use super::explain::Failure;
+use super::print::why_stuck;
 use super::say;
 
 /// How often the emptying of a peer is looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// After so many looks at which nothing was under way it is said why.
+const STUCK: u32 = 8;
 
 pub(super) async fn peer(command: PeerCommand) -> Result<(), Failure> {
     match command {
@@ -57,7 +61,7 @@ async fn set_drain(peer: &OnePeer, drain: bool) -> Result<PeerId, Failure> {
 
 /// Says how far it is until the peer is empty.
 async fn follow(peer: &OnePeer, id: PeerId) -> Result<(), Failure> {
-    let mut last = None;
+    let (mut last, mut stuck) = (None, 0);
     loop {
         let desk = Desk::open(&Config::new(&peer.data)).await?;
         let (status, serving) = (desk.status().await, desk.is_serving());
@@ -69,20 +73,34 @@ async fn follow(peer: &OnePeer, id: PeerId) -> Result<(), Failure> {
             return say(&format!("peer {id} is empty; take it out with: shoal-directory peer remove --data DIR {id}"));
         }
         if !serving {
-            return say(&format!("{left} pieces are to be moved once the directory serves"));
+            return say(&format!("{} to be moved once the directory serves", many(left, "piece")));
         }
         if last != Some(left) {
             let upkeep = status.upkeep.unwrap_or_default();
             let to_go =
                 upkeep.to_go_s.map(|s| format!(", about {}", humantime::format_duration(Duration::from_secs(s))));
             let state = found.map(|status: &PeerStatus| status.state.to_string()).unwrap_or_default();
-            let text =
-                format!("{left} pieces left, peer {state}, {}/s{}", ByteSize(upkeep.rate), to_go.unwrap_or_default());
-            std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes()).ok(); // progress only
-            last = Some(left);
+            let text = format!(
+                "{} left, peer {state}, {}/s{}",
+                many(left, "piece"),
+                ByteSize(upkeep.rate),
+                to_go.unwrap_or_default()
+            );
+            tell(&text);
+            (last, stuck) = (Some(left), 0);
+        }
+        let why = found.and_then(|peer| why_stuck(peer, &status));
+        stuck = if why.is_some() { stuck + 1 } else { 0 };
+        if let Some(why) = why.filter(|_| stuck == STUCK) {
+            tell(&format!("{} left: {why}", many(left, "piece")));
         }
         tokio::time::sleep(LOOK).await;
     }
+}
+
+/// Progress only: nobody may be there to read it.
+fn tell(text: &str) {
+    std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes()).ok();
 }
 
 pub(super) async fn fsck(command: Fsck) -> Result<(), Failure> {
@@ -102,13 +120,19 @@ fn text_of(checked: &StoreChecked, deep: bool) -> String {
         lines.push(format!("and {} more", checked.found - listed));
     }
     lines.push(format!(
-        "{} records looked at, {} wrong, {} mended, {} chunks unreadable now",
-        checked.records, checked.found, checked.repaired, checked.unreadable
+        "{} looked at, {} wrong, {} mended; {} unreadable now",
+        many(checked.records, "record"),
+        checked.found,
+        checked.repaired,
+        many(checked.unreadable, "chunk")
     ));
     if deep {
         lines.push(format!(
-            "{} peers compared, {} could not be; {} pieces missing, {} unknown",
-            checked.peers, checked.absent, checked.missing, checked.unknown
+            "{} compared, {} could not be; {} missing, {} unknown",
+            many(checked.peers.into(), "peer"),
+            checked.absent,
+            many(checked.missing, "piece"),
+            checked.unknown
         ));
     }
     lines.join("\n")
@@ -131,18 +155,29 @@ fn json_of(checked: &StoreChecked) -> String {
 
 pub(super) async fn reconcile(command: Reconcile) -> Result<(), Failure> {
     let desk = Desk::open(&Config::new(command.data)).await?;
-    let done = desk.reconcile(&ReconcileRequest { dry_run: !command.yes }).await;
+    let done = async {
+        let fenced = desk.status().await?.upkeep.is_none_or(|upkeep| upkeep.fenced);
+        Ok::<_, AdminError>(match fenced {
+            true => Some(desk.reconcile(&ReconcileRequest { dry_run: !command.yes }).await?),
+            false => None,
+        })
+    };
+    let done = done.await;
     desk.close().await;
-    let done = done?;
+    let Some(done) = done? else {
+        return say(
+            "there is nothing to accept: no peer has seen a newer history than this store's; nothing was changed",
+        );
+    };
     let lead = if command.yes { "accepted" } else { "nothing was changed; with --yes this store is accepted as it is" };
     say(&format!(
-        "{lead}\n{} peers compared, {} absent\n{} pieces of known chunks taken back, {} missing\n{} pieces ({}) belong to nothing that \
-         this store knows: they go to the peers' trash, and are kept there for its days",
-        done.peers,
+        "{lead}\n{} compared, {} absent\n{} of known chunks taken back, {} missing\n{} ({}) of nothing that this store knows: to go to the \
+         peers' trash, and to be kept there for its days",
+        many(done.peers.into(), "peer"),
         done.absent,
-        done.adopted,
+        many(done.adopted, "piece"),
         done.missing,
-        done.unknown,
+        many(done.unknown, "piece"),
         ByteSize(done.unknown_bytes),
     ))
 }

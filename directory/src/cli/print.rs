@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use common::map::PeerState;
+use common::plural::many;
 use common::proto::directory::{ClusterStatus, PeerStatus, Upkeep};
 use common::size::ByteSize;
 use serde_json::{Value, json};
@@ -16,7 +18,7 @@ pub(super) fn text(status: &ClusterStatus, serving: bool) -> String {
     line(&mut text, "serving", if serving { "yes" } else { "no" }.to_owned());
     line(&mut text, "generation", format!("{}, {} commits", status.generation, status.sequence));
     line(&mut text, "redundancy", status.redundancy.to_string());
-    line(&mut text, "accounts", format!("{} with {} devices", status.accounts, status.devices));
+    line(&mut text, "accounts", format!("{} with {}", status.accounts, many(status.devices, "device")));
     line(&mut text, "chunks", format!("{} of {}", status.chunks, ByteSize(status.sealed_bytes)));
     line(&mut text, "degraded", format!("{}, {} of them unreadable", status.degraded, status.unreadable));
     if let Some(upkeep) = &status.upkeep {
@@ -39,7 +41,7 @@ pub(super) fn text(status: &ClusterStatus, serving: bool) -> String {
             addresses.join(","),
         )
         .ok();
-        writeln!(text, "    {}", verified(peer)).ok();
+        writeln!(text, "    {}", verified(peer, status)).ok();
     }
     text.trim_end().to_owned()
 }
@@ -49,9 +51,9 @@ fn health(status: &ClusterStatus, upkeep: &Upkeep, serving: bool) -> String {
     if upkeep.fenced {
         "restored from an old copy: nothing is deleted until `shoal-directory reconcile` was run".to_owned()
     } else if status.unreadable > 0 {
-        format!("{} chunks cannot be read until a peer returns", status.unreadable)
+        format!("{} not to be read until a peer returns", many(status.unreadable, "chunk"))
     } else if status.degraded > 0 {
-        format!("{} chunks have fewer pieces than they should", status.degraded)
+        format!("{} with fewer pieces than there should be", many(status.degraded, "chunk"))
     } else if !serving {
         "not known: the directory does not serve".to_owned()
     } else if upkeep.verified {
@@ -62,8 +64,12 @@ fn health(status: &ClusterStatus, upkeep: &Upkeep, serving: bool) -> String {
 }
 
 fn repair(upkeep: &Upkeep) -> String {
-    let mut text =
-        format!("{} chunks wait, {} under way, {} pieces made", upkeep.waiting, upkeep.under_way, upkeep.made);
+    let mut text = format!(
+        "waiting {}, {} under way, {} made",
+        many(upkeep.waiting, "chunk"),
+        upkeep.under_way,
+        many(upkeep.made, "piece")
+    );
     if upkeep.rate > 0 {
         write!(text, ", {}/s", ByteSize(upkeep.rate)).ok();
     }
@@ -71,32 +77,55 @@ fn repair(upkeep: &Upkeep) -> String {
         write!(text, ", about {} to go", humantime::format_duration(std::time::Duration::from_secs(seconds))).ok();
     }
     if upkeep.failed > 0 {
-        write!(text, ", {} orders failed", upkeep.failed).ok();
+        write!(text, ", {} failed", many(upkeep.failed, "order")).ok();
     }
     if upkeep.collected + upkeep.dropped > 0 {
-        write!(text, "; {} chunks collected, {} pieces dropped", upkeep.collected, upkeep.dropped).ok();
+        let (collected, dropped) = (many(upkeep.collected, "chunk"), many(upkeep.dropped, "piece"));
+        write!(text, "; {collected} collected, {dropped} dropped").ok();
     }
     text
 }
 
 /// When a peer was last verified, and what was found.
-fn verified(peer: &PeerStatus) -> String {
+fn verified(peer: &PeerStatus, status: &ClusterStatus) -> String {
     let at = |time: Option<common::time::Timestamp>| time.map_or("never".to_owned(), |time| time.to_string());
     let mut text =
         format!("compared {}, audited {}, scrubbed {}", at(peer.compared), at(peer.audited), at(peer.scrubbed));
     if peer.missing + peer.unknown > 0 {
-        write!(text, "; {} pieces were missing, {} unknown", peer.missing, peer.unknown).ok();
+        write!(text, "; {} missing, {} unknown", many(peer.missing, "piece"), peer.unknown).ok();
     }
     if peer.audits_failed > 0 {
         write!(text, "; {} of {} audits failed", peer.audits_failed, peer.audits).ok();
     }
     if peer.quarantined > 0 {
-        write!(text, "; {} damaged pieces put aside", peer.quarantined).ok();
+        write!(text, "; {} put aside", many(peer.quarantined, "damaged piece")).ok();
     }
     if peer.draining {
-        write!(text, "; being emptied, {} pieces left", peer.registered.unwrap_or_default()).ok();
+        let left = peer.registered.unwrap_or_default();
+        write!(text, "; being emptied, {} left", many(left, "piece")).ok();
+        if let Some(why) = why_stuck(peer, status) {
+            write!(text, ": {why}").ok();
+        }
     }
     text
+}
+
+/// Why the emptying of a peer does not go on, where it does not.
+pub(super) fn why_stuck(peer: &PeerStatus, status: &ClusterStatus) -> Option<String> {
+    let upkeep = status.upkeep?;
+    if upkeep.waiting > 0 || upkeep.under_way > 0 || peer.registered.unwrap_or_default() == 0 {
+        return None;
+    }
+    let takes = |other: &&PeerStatus| other.state == PeerState::Online && !other.draining && other.free > 0;
+    let others = status.peers.iter().filter(takes).count() as u64;
+    Some(format!(
+        "waits, since no other peer can take them. A chunk's pieces lie on different peers, and only {} online with room: add a peer \
+         (shoal-directory ticket peer), or take it back (shoal-directory peer undrain)",
+        match others {
+            1 => "1 other is".to_owned(),
+            others => format!("{others} others are"),
+        }
+    ))
 }
 
 /// For programs: bytes as numbers, times as RFC 3339.

@@ -6,6 +6,7 @@ use common::proto::directory::{Done, DrainPeer, RemovePeer};
 use common::proto::refusal::What;
 
 use super::Context;
+use super::revoke::{check_room, revoke_peer};
 use crate::authorize::OfAdmin;
 use crate::schema::{Peer, key};
 use crate::transact::{Operation, Stop, Txn};
@@ -46,7 +47,6 @@ impl Operation for RemovePeer {
     }
 
     async fn decide(&self, txn: &mut Txn, _: OfAdmin, context: &Context) -> Result<Done, Stop> {
-        let found = txn.read(&key::peer(self.peer)).await?.ok_or(Refusal::NotFound(What::Peer))?.record;
         if !self.lost {
             let held = txn.scan(&key::held_by(self.peer), COUNTED).await?;
             // A shard that is placed there in this very moment is found missing later, and made anew.
@@ -54,12 +54,8 @@ impl Operation for RemovePeer {
                 return Err(Refusal::StillHolds(held.entries.len() as u64).into());
             }
         }
-        if found.revoked.is_none() {
-            txn.put(&key::peer(self.peer), &Peer { revoked: Some(context.now), ..found })?;
-        }
-        if context.roster.revoked_count() >= common::limits::REVOKED {
-            return Err(Refusal::TooLarge(What::Cluster).into());
-        }
+        revoke_peer(txn, self.peer, context).await?;
+        check_room(context)?;
         Ok(Done {})
     }
 }

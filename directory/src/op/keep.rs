@@ -180,7 +180,7 @@ impl Operation for Plan {
             from = last_mark(txn, Timestamp(start.0.saturating_add(1))).await?.map_or(0, |(_, sequence)| sequence);
         }
         let mut points = Vec::new();
-        let first_of: [(u32, fn(Timestamp) -> Timestamp); 4] =
+        let first_of: [(u32, FirstOf); 4] =
             [(policy.daily, day_of), (policy.weekly, week_of), (policy.monthly, month_of), (policy.yearly, year_of)];
         for (count, first) in first_of {
             let mut before = Timestamp(context.now.0.saturating_add(1));
@@ -196,6 +196,9 @@ impl Operation for Plan {
         Ok(PrunePlan { policy, retention: Retention { from, points, last: policy.last } })
     }
 }
+
+/// Where a day, week, month or year begins that a time lies in.
+type FirstOf = fn(Timestamp) -> Timestamp;
 
 /// The last mark of time before one, with its sequence. Marks can be read forwards alone, so this halves the time in which it must be.
 async fn last_mark(txn: &Txn, before: Timestamp) -> Result<Option<(Timestamp, u64)>, Stop> {

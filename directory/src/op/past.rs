@@ -166,7 +166,7 @@ pub async fn list(
     }
     if let Some(cut) = past_entries(txn, account, folder, (after, end), at, &mut found).await? {
         end = Some(cut);
-        found = found.into_iter().filter(|(token, _)| *token <= cut).collect();
+        found.retain(|token, _| *token <= cut);
     }
     if found.len() > limit {
         end = found.keys().nth(limit - 1).copied();

@@ -29,7 +29,7 @@ use serde::Serialize;
 
 mod history;
 
-use super::compare::compare;
+use super::compare::{Look, compare};
 use crate::authorize::Itself;
 use crate::op::{Context, chunk as chunks, place::Changed};
 use crate::schema::key::{self, Range};
@@ -485,7 +485,8 @@ impl Checking<'_> {
                 self.report.absent += 1;
                 continue;
             }
-            match compare(self.service, entry.peer, !self.repair).await {
+            let look = if self.repair { Look::AtDifferences } else { Look::Only };
+            match compare(self.service, entry.peer, look).await {
                 Ok(compared) => {
                     self.report.peers += 1;
                     self.report.missing += compared.missing;

@@ -2,7 +2,7 @@
 //!
 //! Sums of 256 parts are compared first, and only parts that differ are listed. A shard that the peer does not have, or has only as
 //! damaged or in its trash, is taken out of its chunk's record, and so repaired. One that the store does not know there is taken back
-//! if its chunk lacks a shard; else it goes the way of [`super::orphans`].
+//! if its chunk lacks a shard; else it goes the way of [`super::orphans`], as does a damaged one that the store names no more.
 //!
 //! A peer is compared when it comes online, when somebody asks (an audit failed, shards were given up there), and every hour. Until it was,
 //! what is registered with it is not counted as surely there.
@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::id::{ChunkId, PeerId};
+use common::id::PeerId;
 use common::inventory::{PartDigest, Sums, part_of};
 use common::limits::ORDER_SHARDS;
 use common::map::PeerState;
@@ -25,7 +25,7 @@ use common::transport::{CallError, Connection, call};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::orphans::{self, Dying};
+use super::orphans::{self, Dying, Orphan};
 use crate::authorize::Itself;
 use crate::op::place::{Lost, Placed};
 use crate::schema::{Held, key, record};
@@ -65,7 +65,7 @@ pub struct Compared {
     pub unknown: u64,
     pub unknown_bytes: u64,
     /// Those that may be dropped, as many as one order names.
-    pub orphans: Vec<(ShardName, ChunkId)>,
+    pub orphans: Vec<Orphan>,
 }
 
 /// What is known of when a peer was compared.
@@ -134,7 +134,8 @@ impl Comparing {
             }
             (turn.under_way, turn.quarantined, turn.asked) = (true, quarantined, false);
             let service = self.service.clone();
-            self.jobs.spawn(async move { (peer, Instant::now(), compare(&service, peer, false).await) });
+            let look = if quarantined > 0 { Look::AtAll } else { Look::AtDifferences };
+            self.jobs.spawn(async move { (peer, Instant::now(), compare(&service, peer, look).await) });
         }
     }
 
@@ -182,11 +183,21 @@ async fn registered(service: &Service, peer: PeerId) -> Result<Sums, CountError>
     Ok(sums)
 }
 
-/// Compares one peer, and acts on what is found; with `look_only` nothing is changed.
+/// What of an inventory is listed, and whether anything is done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    AtDifferences,
+    /// All of it, since damaged shards that were put aside make no difference to the sums.
+    AtAll,
+    /// At differences, and nothing is changed.
+    Only,
+}
+
+/// Compares one peer, and acts on what is found.
 ///
 /// # Errors
 /// When the peer does not answer, or the store cannot be used. What was found by then was acted on.
-pub async fn compare(service: &Arc<Service>, peer: PeerId, look_only: bool) -> Result<Compared, CompareError> {
+pub async fn compare(service: &Arc<Service>, peer: PeerId, look: Look) -> Result<Compared, CompareError> {
     let connection = service.members.connection(peer).ok_or(CompareError::NotConnected)?;
     // The store is read first: what is in there by now was durable on the peer before it is asked.
     let ours = registered(service, peer).await?;
@@ -198,18 +209,18 @@ pub async fn compare(service: &Arc<Service>, peer: PeerId, look_only: bool) -> R
     for (part, ours) in (0..=u8::MAX).zip(ours.parts()) {
         compared.registered += ours.shards;
         let theirs = theirs.parts.get(usize::from(part)).unwrap_or(&none);
-        if ours == theirs {
+        if ours == theirs && look != Look::AtAll {
             continue;
         }
         if names + ours.shards > AT_ONCE && !group.is_empty() {
-            list(service, &connection, peer, &group, look_only, &mut compared).await?;
+            list(service, &connection, peer, &group, look, &mut compared).await?;
             (names, group) = (0, Vec::new());
         }
         names += ours.shards;
         group.push(part);
     }
     if !group.is_empty() {
-        list(service, &connection, peer, &group, look_only, &mut compared).await?;
+        list(service, &connection, peer, &group, look, &mut compared).await?;
     }
     let now = service.clock.now();
     service.work.note(peer, |finding| {
@@ -230,7 +241,7 @@ async fn list(
     connection: &Connection,
     peer: PeerId,
     parts: &[u8],
-    look_only: bool,
+    look: Look,
     compared: &mut Compared,
 ) -> Result<(), CompareError> {
     let mut held: HashMap<ShardName, Held> = HashMap::new();
@@ -242,6 +253,7 @@ async fn list(
         Ok(())
     })
     .await?;
+    let mut aside = Vec::new();
     for part in parts {
         let mut after = None;
         loop {
@@ -252,7 +264,9 @@ async fn list(
                 if live && known {
                     held.remove(&view.name);
                 } else if live {
-                    unknown(service, peer, view, look_only, compared).await?;
+                    unknown(service, peer, view, look, compared).await?;
+                } else if view.condition == Condition::Quarantined && aside.len() < ORDER_SHARDS {
+                    aside.push(Orphan { name: view.name, chunk: view.chunk, damaged: true });
                 }
             }
             after = page.shards.last().map(|view| view.name);
@@ -263,9 +277,14 @@ async fn list(
     }
     for (name, held) in held {
         compared.missing += 1;
-        if !look_only {
+        if look != Look::Only {
             let lost = Lost { account: name.account, chunk: held.chunk, peer, address: name.address };
             service.run(&lost, Itself).await?;
+        }
+    }
+    for orphan in aside {
+        if compared.orphans.len() < ORDER_SHARDS && !orphans::is_named(service, peer, &orphan).await? {
+            compared.orphans.push(orphan);
         }
     }
     Ok(())
@@ -276,7 +295,7 @@ async fn unknown(
     service: &Arc<Service>,
     peer: PeerId,
     view: &ShardView,
-    look_only: bool,
+    look: Look,
     compared: &mut Compared,
 ) -> Result<(), CompareError> {
     let ShardView { name, chunk, index, sealed_len, redundancy, .. } = view;
@@ -293,7 +312,7 @@ async fn unknown(
         let lacks = found.alive(|peer| roster.is_alive(peer)) < found.redundancy.n();
         if lacks && found.owns(&shard) && !found.condemned {
             compared.adopted += 1;
-            if !look_only {
+            if look != Look::Only {
                 let (account, chunk, redundancy) = (name.account, *chunk, found.redundancy);
                 service.run(&Placed { account, chunk, redundancy, shard, instead_of: None }, Itself).await?;
             }
@@ -302,8 +321,9 @@ async fn unknown(
     }
     compared.unknown += 1;
     compared.unknown_bytes += common::erasure::shard_len(*redundancy, *sealed_len as usize) as u64;
-    if compared.orphans.len() < ORDER_SHARDS && !orphans::is_named(service, peer, *name, *chunk).await? {
-        compared.orphans.push((*name, *chunk));
+    let orphan = Orphan { name: *name, chunk: *chunk, damaged: false };
+    if compared.orphans.len() < ORDER_SHARDS && !orphans::is_named(service, peer, &orphan).await? {
+        compared.orphans.push(orphan);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Orphans: shards on peers that no record names, and how they go.
 //!
-//! They come from uploads that ended early, from copies offered twice, from moves, from chunks that were collected, from peers that were away.
+//! They come from damaged shards that were put aside and made anew elsewhere, from uploads that ended early, from copies offered twice, from moves, from chunks that were collected, from peers that were away.
 //! One way for all of them, in three steps:
 //!
 //! 1. The peer is told that they are condemned. From then on whoever stores or makes one of them takes it out of that note.
@@ -22,6 +22,8 @@ use common::proto::peer::{CondemnShards, DropShards, ShardName};
 use common::telemetry;
 use common::transport::call;
 
+use super::Work;
+use crate::kv::Store;
 use crate::schema::{Chunk, Pending, key, record};
 use crate::service::Service;
 use crate::status::{CountError, each};
@@ -30,11 +32,20 @@ use crate::transact::Txn;
 /// How long a peer may take to note or drop some thousand shards.
 const ORDER: Duration = Duration::from_secs(60);
 
+/// A shard that may be nobody's.
+#[derive(Debug, Clone, Copy)]
+pub struct Orphan {
+    pub name: ShardName,
+    pub chunk: ChunkId,
+    /// Its bytes are not what its name says. That an earlier record places it there keeps no such one.
+    pub damaged: bool,
+}
+
 /// Condemned shards of one peer that wait for uploads to end.
 #[derive(Debug)]
 pub struct Dying {
     pub peer: PeerId,
-    shards: Vec<(ShardName, ChunkId)>,
+    shards: Vec<Orphan>,
     /// The last commit when the peer had noted them.
     after: u64,
     /// The last make that had begun by then.
@@ -42,12 +53,12 @@ pub struct Dying {
 }
 
 /// Step 1. `None` when the peer did not take the note.
-pub async fn condemn(service: &Service, peer: PeerId, shards: Vec<(ShardName, ChunkId)>) -> Option<Dying> {
+pub async fn condemn(service: &Service, peer: PeerId, shards: Vec<Orphan>) -> Option<Dying> {
     if service.work.is_fenced() || shards.is_empty() {
         return None;
     }
     let connection = service.members.connection(peer)?;
-    let names = BoundedVec::try_from(shards.iter().map(|(name, _)| *name).collect::<Vec<_>>()).ok()?;
+    let names = BoundedVec::try_from(shards.iter().map(|orphan| orphan.name).collect::<Vec<_>>()).ok()?;
     let order = CondemnShards { generation: service.members.generation(), shards: names };
     if let Err(error) = call(&connection, &order, Vec::new(), ORDER).await {
         tracing::debug!(peer = peer.short(), error = telemetry::chain(&error), "unknown shards stay for now");
@@ -64,14 +75,13 @@ pub async fn drop_if_nobodys(service: &Arc<Service>, dying: Dying) -> Result<Opt
     if service.work.is_fenced() {
         return Ok(None);
     }
-    let uploading = oldest_upload(service).await?.is_some_and(|begun| begun < dying.after);
-    if uploading || service.work.is_making_of(dying.turn) {
+    if may_yet_be_named(service.store.as_ref(), &service.work, &dying).await? {
         return Ok(Some(dying));
     }
     let mut shards = Vec::with_capacity(dying.shards.len());
-    for (name, chunk) in &dying.shards {
-        if !is_named(service, dying.peer, *name, *chunk).await? {
-            shards.push(*name);
+    for orphan in &dying.shards {
+        if !is_named(service, dying.peer, orphan).await? {
+            shards.push(orphan.name);
         }
     }
     let Some(connection) = service.members.connection(dying.peer) else { return Ok(None) };
@@ -89,11 +99,17 @@ pub async fn drop_if_nobodys(service: &Arc<Service>, dying: Dying) -> Result<Opt
     Ok(None)
 }
 
+/// Step 2: whether an upload is open, or a shard under way, that could name something which was stored before the peer took its note.
+async fn may_yet_be_named(store: &dyn Store, work: &Work, dying: &Dying) -> Result<bool, CountError> {
+    let uploading = oldest_upload(store).await?.is_some_and(|begun| begun < dying.after);
+    Ok(uploading || work.is_making_of(dying.turn))
+}
+
 /// The commit after which the oldest upload began that could still register something. Whether its time is over is not asked: it ends by
 /// a commit, or not.
-async fn oldest_upload(service: &Service) -> Result<Option<u64>, CountError> {
+async fn oldest_upload(store: &dyn Store) -> Result<Option<u64>, CountError> {
     let mut oldest = None;
-    each(service.store.as_ref(), &key::all_pending(), |_, value| {
+    each(store, &key::all_pending(), |_, value| {
         let pending: Pending = record::decode(value)?;
         if !pending.ending {
             oldest = Some(oldest.map_or(pending.begun, |begun: u64| begun.min(pending.begun)));
@@ -108,12 +124,16 @@ async fn oldest_upload(service: &Service) -> Result<Option<u64>, CountError> {
 ///
 /// # Errors
 /// When the store cannot be read.
-pub async fn is_named(service: &Service, peer: PeerId, name: ShardName, chunk: ChunkId) -> Result<bool, CountError> {
+pub async fn is_named(service: &Service, peer: PeerId, orphan: &Orphan) -> Result<bool, CountError> {
+    let Orphan { name, chunk, damaged } = *orphan;
     let names = |record: &Chunk| record.shards.iter().any(|shard| shard.peer == peer && shard.address == name.address);
     let mut txn = Txn::new(service.store.clone());
     let found = txn.peek(&key::chunk(name.account, chunk)).await.map_err(CountError::from)?;
     if found.is_some_and(|found| names(&found.record)) {
         return Ok(true);
+    }
+    if damaged {
+        return Ok(false);
     }
     let mut named = false;
     each(service.store.as_ref(), &key::chunk_histories(name.account, chunk), |_, value| {
@@ -122,4 +142,31 @@ pub async fn is_named(service: &Service, peer: PeerId, name: ShardName, chunk: C
     })
     .await?;
     Ok(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::*;
+    use crate::kv::memory::Memory;
+
+    fn condemned(work: &Work) -> Dying {
+        Dying { peer: PeerId([1; 16]), shards: Vec::new(), after: 0, turn: work.last_turn() }
+    }
+
+    /// A peer has made a shard and was told that it is condemned, since no record names it yet; then it is noted. Dropped in between, the
+    /// record would name what is gone.
+    #[tokio::test]
+    async fn a_shard_between_its_making_and_the_commit_that_names_it_is_not_dropped() {
+        let (store, work) = (Memory::new(), Work::new(Settings::default(), false));
+        let making = work.making();
+        let dying = condemned(&work);
+        assert!(may_yet_be_named(&store, &work, &dying).await.unwrap());
+        // What is begun now finds its shard condemned no more, and is not waited for.
+        let later = work.making();
+        drop(making);
+        assert!(!may_yet_be_named(&store, &work, &dying).await.unwrap());
+        assert!(may_yet_be_named(&store, &work, &condemned(&work)).await.unwrap());
+        drop(later);
+    }
 }

@@ -10,7 +10,7 @@ use common::map::PeerState;
 use common::proto::Refusal;
 use common::proto::directory::Reconciled;
 
-use super::compare::compare;
+use super::compare::{Look, compare};
 use crate::authorize::OfAdmin;
 use crate::op::note::AcceptHistory;
 use crate::service::Service;
@@ -26,7 +26,8 @@ pub async fn reconcile(service: &Arc<Service>, who: OfAdmin, dry_run: bool) -> R
             sum.absent += 1;
             continue;
         }
-        let compared = compare(service, entry.peer, dry_run).await.map_err(|error| {
+        let look = if dry_run { Look::Only } else { Look::AtDifferences };
+        let compared = compare(service, entry.peer, look).await.map_err(|error| {
             tracing::error!(peer = entry.peer.short(), error = common::telemetry::chain(&error), "cannot compare");
             Refusal::Busy
         })?;

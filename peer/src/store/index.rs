@@ -69,6 +69,11 @@ impl Entry {
         self.place.offset() + HEADER as u64 + offset
     }
 
+    /// The record of the same shard, to stand elsewhere.
+    pub(crate) fn again(&self, key: ShardKey) -> Record {
+        Record { body_len: self.body_len, ..self.note(key, Kind::Shard, self.placed) }
+    }
+
     /// The record that says `kind` about this shard, now.
     pub(crate) fn note(&self, key: ShardKey, kind: Kind, at: Timestamp) -> Record {
         let names_its_target = matches!(kind, Kind::Quarantined | Kind::Purged);
@@ -141,10 +146,20 @@ pub(crate) struct Index {
     sums: Sums,
     /// What is in the trash, by age.
     trash: BTreeSet<(Timestamp, ShardKey)>,
-    /// How many shards each segment holds that are here.
-    by_segment: BTreeMap<u32, u64>,
+    /// What each segment holds that is here.
+    by_segment: BTreeMap<u32, Held>,
     /// Bodies that nothing refers to any more, until they are taken.
     dead: Vec<Dead>,
+}
+
+/// What of a segment is of use.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    shards: u64,
+    /// In the trash or in quarantine.
+    aside: u64,
+    /// Disk that the live ones take.
+    live_bytes: u64,
 }
 
 /// A record whose body is of no use any more, in whole pages with its header.
@@ -187,6 +202,12 @@ impl Index {
             needed
         });
         needed.collect()
+    }
+
+    /// Segments that hold live shards alone, and less of them than so many bytes; with the bytes.
+    pub(crate) fn sparse(&self, below: u64) -> Vec<(u32, u64)> {
+        let held = self.by_segment.iter().filter(|(_, held)| held.aside == 0 && held.live_bytes < below);
+        held.map(|(segment, held)| (*segment, held.live_bytes)).collect()
     }
 
     /// Whether any shard that is here lies in this segment.
@@ -289,9 +310,15 @@ impl Index {
             if new.is_none_or(|new| new.place != old.place) {
                 self.dead.push(Dead { place: old.place, pages: super::record::pages_of(old.body_len as usize) });
             }
-            if let Some(count) = self.by_segment.get_mut(&old.place.segment) {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
+            if let Some(held) = self.by_segment.get_mut(&old.place.segment) {
+                held.shards = held.shards.saturating_sub(1);
+                match old.state {
+                    ShardState::Live => held.live_bytes = held.live_bytes.saturating_sub(old.disk_bytes()),
+                    ShardState::Trash { .. } | ShardState::Quarantined { .. } => {
+                        held.aside = held.aside.saturating_sub(1);
+                    }
+                }
+                if held.shards == 0 {
                     self.by_segment.remove(&old.place.segment);
                 }
             }
@@ -306,7 +333,12 @@ impl Index {
             if let ShardState::Trash { since } = new.state {
                 self.trash.insert((since, key));
             }
-            *self.by_segment.entry(new.place.segment).or_default() += 1;
+            let held = self.by_segment.entry(new.place.segment).or_default();
+            held.shards += 1;
+            match new.state {
+                ShardState::Live => held.live_bytes += new.disk_bytes(),
+                ShardState::Trash { .. } | ShardState::Quarantined { .. } => held.aside += 1,
+            }
             let tally = self.tallies.of(new.state);
             tally.shards += 1;
             tally.bytes += new.disk_bytes();

@@ -3,7 +3,7 @@
 //! Guarantees: an acknowledged write would survive a power cut; a shard is visible only once it is durable; shards of
 //! accounts are wholly disjoint; only bytes with the right SHA-1 are ever written; bytes found wrong are never served again; any
 //! crash, full disk or damaged page costs at most what it hit, and a restart needs no hand. Memory is bounded by options.
-//! Not here: who may do what, when the trash is purged and shards are checked, rewriting of segments that are mostly dead.
+//! Not here: who may do what, when the trash is purged, shards are checked, and segments rewritten.
 //!
 //! Way of a shard: [`Store::reserve`] -> [`ShardBuffer`] -> `finish(address)` -> [`VerifiedShard`] -> [`Store::write`].
 //!
@@ -16,7 +16,7 @@
 //!
 //! - formats: `record`, `hint`; what they add up to: `index`, `usage`;
 //! - memory: `buffer`, `shard`; disk: `disk`, `files`;
-//! - appending: `segment`, `busy`, `write`; what may be dropped: `doomed`; reading: `read`; giving room back: `reclaim`;
+//! - appending: `segment`, `busy`, `write`; what may be dropped: `doomed`; reading: `read`; giving room back: `reclaim`, `rewrite`;
 //! - starting: `scan`, `recover`; `error`.
 
 mod buffer;
@@ -35,6 +35,7 @@ mod read;
 mod reclaim;
 mod record;
 mod recover;
+mod rewrite;
 mod scan;
 mod segment;
 mod shard;
@@ -46,6 +47,7 @@ mod write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use common::id::{ClusterId, PeerId};
 use common::limits::SHARD_BYTES;
@@ -62,6 +64,7 @@ use files::Files;
 use index::Index;
 use reclaim::Reclaimer;
 use recover::{Recovered, recover};
+use rewrite::Rewriter;
 use segment::{Appender, Current, lock};
 
 pub use doomed::DOOMED;
@@ -88,6 +91,8 @@ pub struct StoreOptions {
     pub buffers: ByteSize,
     /// Writes at a time; each holds a blocking thread. Beyond 16 syncs are shared well enough; small shards like more.
     pub writers: usize,
+    /// How long is waited between two looks for segments that are mostly empty.
+    pub rewrite_pause: Duration,
     pub clock: Clock,
 }
 
@@ -102,6 +107,7 @@ impl StoreOptions {
             segment: ByteSize::mib(256),
             buffers: ByteSize::mib(64),
             writers: 64,
+            rewrite_pause: Duration::from_secs(600), // a look reads the hints of older segments
             clock: Clock::System,
         }
     }
@@ -127,6 +133,7 @@ struct Inner {
     busy: Busy,
     doomed: Doomed,
     reclaimer: Reclaimer,
+    rewriter: Rewriter,
     recovery: Recovery,
 }
 
@@ -170,6 +177,7 @@ impl Store {
             busy: Busy::default(),
             doomed: Doomed::default(),
             reclaimer: Reclaimer::new(at_start),
+            rewriter: Rewriter::default(),
             recovery,
             options,
         };

@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::index::{Entry, ShardInfo, ShardKey, ShardState};
 use super::record::{Kind, PAGE};
 use super::segment::{lock, segment_name};
+use super::shard::VerifiedShard;
 use super::{Inner, Store};
 
 /// Reads up to this length go through the page cache: files that are wanted again and again then cost no disk. Above it the copy
@@ -97,9 +98,31 @@ impl Store {
     /// [`StoreError::NotFound`], [`StoreError::Quarantined`], [`StoreError::OutOfRange`], [`StoreError::TooLong`],
     /// [`StoreError::Io`].
     pub async fn read(&self, key: ShardKey, offset: u64, len: usize) -> Result<Bytes, StoreError> {
-        let entry = self.readable(key)?;
         let way = if len <= CACHED { Way::Cached } else { Way::Direct };
-        self.read_entry(key, entry, offset, len, way).await
+        loop {
+            let entry = self.readable(key)?;
+            match self.read_entry(key, entry, offset, len, way).await {
+                Err(_) if self.is_elsewhere(key, entry) => {} // it was rewritten meanwhile
+                read => return read,
+            }
+        }
+    }
+
+    fn is_elsewhere(&self, key: ShardKey, entry: Entry) -> bool {
+        let now = lock(&self.inner.index).get(&key);
+        now.is_some_and(|now| now.place != entry.place)
+    }
+
+    /// All of a shard, checked, in memory that can go to disk as it is.
+    pub(super) async fn copy_of(&self, key: ShardKey, entry: Entry) -> Result<VerifiedShard, StoreError> {
+        let len = entry.body_len as usize;
+        let mut room = self.reserve(len).await?;
+        for offset in (0..len).step_by(RUN) {
+            let bytes = self.read_entry(key, entry, offset as u64, RUN.min(len - offset), Way::Direct).await?;
+            let taken = tokio::task::spawn_blocking(move || room.extend_from_slice(&bytes).map(|()| room));
+            room = taken.await.map_err(|_| StoreError::Stopped)??;
+        }
+        room.finish(key.address)
     }
 
     /// Reads all of a shard and checks its SHA-1. One that fails goes into quarantine, durably, and is never served again.

@@ -27,7 +27,7 @@ use super::{Inner, Store};
 /// Purges under way at once: enough to share syncs, and few beside the writers.
 const AT_ONCE: usize = 16;
 /// Names of shards in segments that are looked at for removal at once, some 70 bytes each; one segment has at most 65,536.
-const NAMES: usize = 200_000;
+pub(super) const NAMES: usize = 200_000;
 /// How long to wait after a look at all hints, for each of them beyond so many: ten terabytes are looked at every half an hour.
 const PAUSE_A_SEGMENT: Duration = Duration::from_millis(50);
 const WITHOUT_PAUSE: usize = 100;
@@ -200,19 +200,14 @@ impl Inner {
             return Ok(0); // nothing has died and no segment has ended since
         }
         state.looked_at = Some(current);
-        let names = self.disk.list(SEGMENTS).map_err(|source| self.io(SEGMENTS, source))?;
-        let numbers: BTreeSet<u32> = names
-            .iter()
-            .filter_map(|name| name.strip_suffix(".seg")?.parse().ok())
-            .filter(|number| current.is_none_or(|current| *number < current))
-            .collect();
+        let numbers = self.closed_segments()?;
         let unused: Vec<u32> = {
             let index = lock(&self.index);
             numbers.range(state.from..).copied().filter(|number| !index.uses(*number)).collect()
         };
         state.idle = unused.is_empty() && state.from == 0;
         state.from = 0;
-        let (mut candidates, mut names) = (Vec::new(), HashSet::new());
+        let (mut candidates, mut names) = (BTreeSet::new(), HashSet::new());
         for number in unused {
             if names.len() >= NAMES {
                 state.from = number; // and those from here on at the next look
@@ -220,23 +215,46 @@ impl Inner {
             }
             let Some(records) = self.records_of(number) else { continue };
             names.extend(records.iter().map(|(_, record)| key_of(record)));
-            candidates.push(number);
+            candidates.insert(number);
         }
-        let last = candidates.last().copied().unwrap_or(0);
-        let (mut older, mut given) = (HashSet::new(), 0);
-        for number in numbers.iter().copied().take_while(|number| *number <= last) {
-            let Some(records) = self.records_of(number) else { break }; // it may name anything
-            let mut named = records.iter().map(|(_, record)| key_of(record)).filter(|key| names.contains(key));
-            let lonely = candidates.contains(&number) && !records.iter().any(|(_, r)| older.contains(&key_of(r)));
-            if lonely && self.nothing_is_used(number, &records) {
-                given += self.remove_segment(number)?;
-            } else {
-                older.extend(&mut named);
-            }
-        }
+        let mut given = 0;
+        self.each_lonely(&numbers, &candidates, &names, |number, records| {
+            let goes = self.nothing_is_used(number, records);
+            given += if goes { self.remove_segment(number)? } else { 0 };
+            Ok(goes)
+        })?;
         let many = u32::try_from(numbers.len().saturating_sub(WITHOUT_PAUSE)).unwrap_or(u32::MAX);
         state.next_look = Instant::now().checked_add(PAUSE_A_SEGMENT.saturating_mul(many));
         Ok(given)
+    }
+
+    /// All segments that nothing is appended to any more.
+    pub(super) fn closed_segments(&self) -> Result<BTreeSet<u32>, StoreError> {
+        let current = self.appender.current_number();
+        let names = self.disk.list(SEGMENTS).map_err(|source| self.io(SEGMENTS, source))?;
+        let numbers = names.iter().filter_map(|name| name.strip_suffix(".seg")?.parse().ok());
+        Ok(numbers.filter(|number| current.is_none_or(|current| *number < current)).collect())
+    }
+
+    /// Those of the candidates that name no shard which an older segment names as well, from the oldest on, with their records. `names`
+    /// are all that candidates name. One that goes, as `goes` says, counts no more for those behind it.
+    pub(super) fn each_lonely(
+        &self,
+        numbers: &BTreeSet<u32>,
+        candidates: &BTreeSet<u32>,
+        names: &HashSet<ShardKey>,
+        mut goes: impl FnMut(u32, &[Found]) -> Result<bool, StoreError>,
+    ) -> Result<(), StoreError> {
+        let last = candidates.last().copied().unwrap_or(0);
+        let mut older = HashSet::new();
+        for number in numbers.iter().copied().take_while(|number| *number <= last) {
+            let Some(records) = self.records_of(number) else { break }; // it may name anything
+            let lonely = candidates.contains(&number) && !records.iter().any(|(_, r)| older.contains(&key_of(r)));
+            if !lonely || !goes(number, &records)? {
+                older.extend(records.iter().map(|(_, record)| key_of(record)).filter(|key| names.contains(key)));
+            }
+        }
+        Ok(())
     }
 
     /// Waits for whoever writes one of these shards: a record may be in the segment and not yet in the index.
@@ -249,7 +267,7 @@ impl Inner {
     }
 
     /// By its hint, which says that it was closed.
-    fn records_of(&self, number: u32) -> Option<Vec<Found>> {
+    pub(super) fn records_of(&self, number: u32) -> Option<Vec<Found>> {
         let file = self.files.get(number).ok()?;
         let mut page = Aligned::new(PAGE);
         file.read_at(page.as_mut_slice(), 0).ok()?;
@@ -275,6 +293,6 @@ impl Inner {
     }
 }
 
-fn key_of(record: &super::record::Record) -> ShardKey {
+pub(super) fn key_of(record: &super::record::Record) -> ShardKey {
     ShardKey { account: record.account, address: record.address }
 }

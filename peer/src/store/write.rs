@@ -94,7 +94,7 @@ impl Store {
     }
 }
 
-fn disk_bytes(len: usize) -> u64 {
+pub(super) fn disk_bytes(len: usize) -> u64 {
     u64::from(pages_of(len)) * PAGE as u64
 }
 

@@ -14,7 +14,7 @@ use tests::crash::{self, Options};
 #[derive(Parser)]
 #[command(
     name = "crash",
-    after_help = "Examples:\n  crash --kills 1000 --seed 1\n  crash --kills 100 --workers 8 --peers 6"
+    after_help = "Examples:\n  crash --kills 1000 --seed 1\n  crash --kills 100 --workers 8 --peers 6\n  crash --power --kills 100"
 )]
 struct Arguments {
     /// How many servers are killed, the directory and peers together
@@ -44,6 +44,9 @@ struct Arguments {
     /// Where the cluster's folder is made [default: the system's folder for temporary files]
     #[arg(long, value_name = "DIR")]
     below: Option<PathBuf>,
+    /// Cuts the power of all servers at the same moment, as often as `--kills` says, in place of killing some
+    #[arg(long)]
+    power: bool,
 }
 
 fn main() -> Result<()> {
@@ -59,6 +62,7 @@ fn main() -> Result<()> {
         redundancies: arguments.redundancy,
         heal: arguments.heal,
         below: arguments.below,
+        power: arguments.power,
     };
     let since = Instant::now();
     let report = crash::run(&options, &mut |line| {

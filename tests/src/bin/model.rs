@@ -24,6 +24,9 @@ struct Args {
     /// How many run at the same time; they wait more than they work.
     #[arg(long, default_value_t = 8)]
     at_once: usize,
+    /// Makes heartbeats, and all that is counted in them, slower by this factor: for a machine that is busy with other things.
+    #[arg(long, default_value_t = 1)]
+    pace: u32,
     /// Begins no further history after so long a time.
     #[arg(long, value_parser = humantime::parse_duration)]
     time: Option<Duration>,
@@ -38,6 +41,7 @@ struct Args {
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
     telemetry::start(LogFormat::Text, "off")?;
+    model::cluster::set_pace(args.pace);
     if let Some(seed) = args.history_seed {
         let outcome = model::run(seed, args.steps.unwrap_or_else(|| model::steps_of(seed)));
         writeln!(stdout(), "{outcome}")?;
@@ -46,7 +50,7 @@ fn main() -> Result<ExitCode> {
     let begun = Instant::now();
     let seeds = (args.seed..args.seed.saturating_add(args.histories))
         .take_while(|_| args.time.is_none_or(|time| begun.elapsed() < time));
-    let (done, sum) = (AtomicU64::new(0), Mutex::new([0_u64; 8]));
+    let (done, bad, sum) = (AtomicU64::new(0), AtomicU64::new(0), Mutex::new([0_u64; 8]));
     let failed = model::run_many(seeds, args.at_once, |outcome| {
         let done = done.fetch_add(1, Ordering::Relaxed) + 1;
         let tally = outcome.tally;
@@ -64,10 +68,12 @@ fn main() -> Result<ExitCode> {
             sum.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part);
         }
         if outcome.failure.is_some() {
+            bad.fetch_add(1, Ordering::Relaxed);
             writeln!(stdout(), "{outcome}\n").ok();
         }
         if done % 50 == 0 {
-            writeln!(stderr(), "{done} histories in {:.0?}", begun.elapsed()).ok();
+            let bad = bad.load(Ordering::Relaxed);
+            writeln!(stderr(), "{done} histories in {:.0?}, {bad} failed", begun.elapsed()).ok();
         }
     });
     let (done, took) = (done.into_inner(), begun.elapsed());

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::harness::{Cluster, Dice};
+use crate::harness::{Cluster, Dice, Fragile};
 
 /// A start that is cut off gets so long at most. A server is ready sooner, most of the time.
 const START: Duration = Duration::from_millis(150);
@@ -28,6 +28,8 @@ pub struct Kills {
     pub starting: u64,
     /// Of these: peers that stayed away for a while.
     pub away: u64,
+    /// The power of all servers was cut.
+    pub cuts: u64,
     /// The slowest start that was not cut off.
     pub slowest: Duration,
 }
@@ -36,13 +38,16 @@ impl Kills {
     /// All of them.
     #[must_use]
     pub fn servers(&self) -> u64 {
-        self.directory + self.peers
+        self.directory + self.peers + self.cuts
     }
 }
 
 impl fmt::Display for Kills {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { directory, peers, at_once, starting, away, slowest } = self;
+        let Self { directory, peers, at_once, starting, away, cuts, slowest } = self;
+        if *cuts > 0 {
+            return write!(f, "{cuts} power cuts; slowest start {slowest:.1?}");
+        }
         let all = self.servers();
         write!(f, "{all} kills: directory {directory}, peers {peers} (")?;
         write!(f, "{at_once} in pairs, {starting} while starting, {away} stayed away)")?;
@@ -59,17 +64,19 @@ enum Server {
 
 /// Kills; never more at once than `1/3` and `2/4` survive, which is two peers.
 #[derive(Debug)]
-pub struct Killer {
+pub struct Killer<'a> {
     dice: Dice,
     pub kills: Kills,
     /// A peer that is away, and after how many kills it comes back.
     away: Option<(usize, u64)>,
+    /// What all servers have their folders on, where power is cut.
+    disk: Option<&'a Fragile>,
 }
 
-impl Killer {
+impl<'a> Killer<'a> {
     #[must_use]
-    pub fn new(seed: u64) -> Self {
-        Self { dice: Dice::new(seed), kills: Kills::default(), away: None }
+    pub fn new(seed: u64, disk: Option<&'a Fragile>) -> Self {
+        Self { dice: Dice::new(seed), kills: Kills::default(), away: None, disk }
     }
 
     /// Waits a while, kills one or two servers, and starts them again.
@@ -79,6 +86,9 @@ impl Killer {
     pub fn kill(&mut self, cluster: &mut Cluster, pause: Duration) -> Result<()> {
         // The moment is the point: it is not waited for anything.
         thread::sleep(self.dice.time(pause));
+        if let Some(disk) = self.disk {
+            return self.cut(cluster, disk);
+        }
         if self.away.is_some_and(|(_, until)| self.kills.servers() >= until) {
             self.bring_back(cluster)?;
         }
@@ -104,6 +114,23 @@ impl Killer {
             self.start(cluster, victim)?;
         }
         Ok(())
+    }
+
+    /// Cuts the power of all servers, and starts them again; of four times once more while they start.
+    fn cut(&mut self, cluster: &mut Cluster, disk: &Fragile) -> Result<()> {
+        loop {
+            cluster.cut_power(disk)?;
+            self.kills.cuts += 1;
+            let again = self.dice.percent(25);
+            let started = self.dice.place(cluster.peers.len() + 1);
+            self.start(cluster, Server::Directory)?;
+            for number in (0..cluster.peers.len()).take(if again { started } else { usize::MAX }) {
+                self.start(cluster, Server::Peer(number))?;
+            }
+            if !again {
+                return Ok(());
+            }
+        }
     }
 
     /// Starts the peer that is away, if one is.

@@ -4,8 +4,8 @@
 //! themselves, and every folder is read and must be one of the possible worlds, bit for bit. At the end every chunk must get all of its
 //! shards back by itself, and the directory's records must fit to each other and to what the peers have.
 //!
-//! SIGKILL takes what a process had in memory, and not what the kernel has: `real::power_cut` and the stores' own tests on disks in
-//! memory take that too. The seed repeats what is done and when; how processes interleave is up to the machine.
+//! SIGKILL takes what a process had in memory, and not what the kernel has: with `power` the disk of all servers loses that too.
+//! The seed repeats what is done and when; how processes interleave is up to the machine.
 
 use std::fs;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::harness::process::{eventually, run as run_to_end};
-use crate::harness::{Cluster, ClusterOptions, Dice};
+use crate::harness::{Cluster, ClusterOptions, Dice, Fragile};
 
 pub mod killer;
 pub mod worker;
@@ -65,7 +65,29 @@ pub struct Options {
     pub heal: Duration,
     /// Where its folder is made; the system's folder for temporary files otherwise.
     pub below: Option<PathBuf>,
+    /// In place of kills the power of all servers is cut.
+    pub power: bool,
 }
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kills: 200,
+            seed: 1,
+            peers: 4,
+            workers: 4,
+            round: 50,
+            pause: Duration::from_millis(600),
+            redundancies: ["1/3", "2/4"].map(str::to_owned).to_vec(),
+            heal: Duration::from_secs(120),
+            below: None,
+            power: false,
+        }
+    }
+}
+
+/// Of the disk that servers share where their power is cut.
+const DISK_BYTES: u64 = 24 << 30;
 
 /// What happened.
 #[derive(Debug, Clone, Default)]
@@ -84,13 +106,18 @@ pub struct Report {
 /// # Errors
 /// With the first thing that must not be; and the folder is kept then.
 pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report> {
+    let disk = match options.power {
+        true => Some(Fragile::new(DISK_BYTES)?.context("skipped: the power of no disk can be cut here")?),
+        false => None,
+    };
     let mut cluster = Cluster::start(ClusterOptions {
+        servers: disk.as_ref().map(Fragile::at),
         peers: options.peers,
         below: options.below.clone(),
         serve: SERVE.map(str::to_owned).to_vec(),
         ..ClusterOptions::default()
     })?;
-    let result = run_on(&mut cluster, options, say);
+    let result = run_on(&mut cluster, options, disk.as_ref(), say);
     let root = cluster.root().to_owned();
     match result {
         Ok(report) => {
@@ -104,13 +131,18 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report> {
     }
 }
 
-fn run_on(cluster: &mut Cluster, options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report> {
+fn run_on(
+    cluster: &mut Cluster,
+    options: &Options,
+    disk: Option<&Fragile>,
+    say: &mut dyn FnMut(&str),
+) -> Result<Report> {
     let mut dice = Dice::new(options.seed);
     let mut workers = Vec::new();
     for number in 0..options.workers {
         workers.push(Worker::start(cluster, number, options, dice.throw())?);
     }
-    let mut killer = Killer::new(dice.throw());
+    let mut killer = Killer::new(dice.throw(), disk);
     while killer.kills.servers() < options.kills {
         let until = options.kills.min(killer.kills.servers() + options.round.max(1));
         round(cluster, &mut workers, &mut killer, until, options.pause)?;
@@ -130,7 +162,7 @@ fn run_on(cluster: &mut Cluster, options: &Options, say: &mut dyn FnMut(&str)) -
 fn round(
     cluster: &mut Cluster,
     workers: &mut [Worker],
-    killer: &mut Killer,
+    killer: &mut Killer<'_>,
     until: u64,
     pause: Duration,
 ) -> Result<()> {

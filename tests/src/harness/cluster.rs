@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use super::fragile::Fragile;
 use super::process::{Answer, Running, command, eventually, run};
 use super::relay::{Conditions, Relay};
 use super::turns::Turn;
@@ -29,6 +30,8 @@ pub struct ClusterOptions {
     pub join: Vec<String>,
     /// Where its folder is made; the system's folder for temporary files otherwise.
     pub below: Option<PathBuf>,
+    /// Where the data folders of directory and peers are made; in the cluster's folder otherwise.
+    pub servers: Option<PathBuf>,
     /// Puts a relay before the directory and before each peer, so that nobody reaches them but through it.
     pub relays: Option<Conditions>,
     /// The address that servers listen on.
@@ -47,6 +50,7 @@ impl Default for ClusterOptions {
             serve: ["--heartbeat", "200ms", "--suspect-after", "1s", "--dead-after", "4s"].map(str::to_owned).to_vec(),
             join: Vec::new(),
             below: None,
+            servers: None,
             relays: None,
             host: LOOPBACK.to_owned(),
             namespaces: [None, None],
@@ -159,12 +163,16 @@ impl Cluster {
 
     #[must_use]
     pub fn directory_data(&self) -> PathBuf {
-        self.root.join("directory")
+        self.servers().join("directory")
+    }
+
+    fn servers(&self) -> &Path {
+        self.options.servers.as_ref().unwrap_or(&self.root)
     }
 
     #[must_use]
     pub fn peer_data(&self, number: usize) -> PathBuf {
-        self.root.join(format!("peer{number}"))
+        self.servers().join(format!("peer{number}"))
     }
 
     #[must_use]
@@ -388,6 +396,21 @@ impl Cluster {
         self.peers.iter_mut().for_each(|peer| *peer = None);
         self.directory = None;
         Ok(())
+    }
+
+    /// The power of all servers fails at the same moment, and comes back: they do not run then. Stopped first, none of them sees an error of
+    /// its disk, and nothing that they were about to acknowledge is.
+    ///
+    /// # Errors
+    /// When the disk is not to be cut or mounted.
+    pub fn cut_power(&mut self, disk: &Fragile) -> Result<()> {
+        for running in self.processes() {
+            running.signal(Signal::STOP)?;
+        }
+        disk.cut()?;
+        self.peers.iter_mut().for_each(|peer| *peer = None);
+        self.directory = None;
+        disk.back()
     }
 
     /// Ends all processes at once, and leaves the folder for whoever looks what went wrong.

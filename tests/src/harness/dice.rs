@@ -1,4 +1,4 @@
-//! Dice: pseudo-random numbers from a seed (splitmix64), so that what a test did can be done again.
+//! Dice: pseudo-random numbers from a seed (splitmix64), the same on every machine, so that what a test did can be done again.
 
 use std::time::Duration;
 
@@ -39,9 +39,25 @@ impl Dice {
         Duration::from_micros(self.below(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX)))
     }
 
+    /// A place in a list of this length.
+    pub fn place(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).unwrap_or(0)
+    }
+
     /// One of several; `None` of nothing.
     pub fn one_of<'a, T>(&mut self, of: &'a [T]) -> Option<&'a T> {
-        let index = self.below(of.len() as u64);
-        of.get(usize::try_from(index).ok()?)
+        of.get(self.place(of.len()))
+    }
+
+    /// One of several, the more often the greater its weight.
+    pub fn weighted<T: Copy>(&mut self, of: &[(u64, T)]) -> Option<T> {
+        let mut at = self.below(of.iter().map(|(weight, _)| weight).sum());
+        for (weight, item) in of {
+            if at < *weight {
+                return Some(*item);
+            }
+            at -= weight;
+        }
+        None
     }
 }

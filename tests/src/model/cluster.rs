@@ -1,5 +1,6 @@
 //! Cluster: a directory and peers in this process, in a folder of their own, at an address of loopback of their own. Times are short: a peer
-//! is suspect after 0.7 s, dead after 1.5 s, and lost 0.2 s later.
+//! is suspect after 0.7 s, dead after 1.5 s, and lost 0.2 s later; longer by [`set_pace`] on a machine that is busy with other things, where a
+//! peer would be taken for dead that only waits for its turn.
 //!
 //! Clocks are moved by hand, the directory's and each peer's; certificates alone go by the real one, since under a clock that is years off
 //! no connection is made at all.
@@ -27,12 +28,22 @@ use tempfile::TempDir;
 use tokio::time::timeout;
 
 use super::node::{Node, Program};
+use super::stone::Stone;
+use crate::harness::dice::Dice;
 
 const DIRECTORY_PORT: u16 = 20_000;
-const ROUND: Duration = Duration::from_millis(30);
-const AUDIT: Duration = Duration::from_millis(100);
+const ROUND: Duration = Duration::from_millis(50);
+const AUDIT: Duration = Duration::from_millis(300);
 /// How long an operator's question may take.
-const ASK: Duration = Duration::from_secs(30);
+const ASK: Duration = Duration::from_secs(120);
+
+/// By how much times are longer than usual.
+static PACE: AtomicU32 = AtomicU32::new(1);
+
+/// Makes the times of all clusters from now on longer by this factor.
+pub fn set_pace(factor: u32) {
+    PACE.store(factor.max(1), Ordering::Relaxed);
+}
 
 /// Clusters made by this process so far: each has another address.
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -45,6 +56,8 @@ pub struct Member {
     pub draining: bool,
     /// It will not come back.
     pub gone: bool,
+    /// What answers in its place.
+    stone: Option<Stone>,
 }
 
 /// See the module.
@@ -57,6 +70,8 @@ pub struct Cluster {
     pub members: Vec<Member>,
     /// An operator's connection, as long as the directory runs.
     desk: Option<Desk>,
+    /// Says where a peer that ended leaves silence.
+    silent: Dice,
     _folder: TempDir,
 }
 
@@ -82,7 +97,7 @@ impl Cluster {
     ///
     /// # Errors
     /// What would not start.
-    pub async fn start(peers: usize, redundancy: Redundancy, compare_every: Duration) -> Result<Self> {
+    pub async fn start(peers: usize, redundancy: Redundancy, compare_every: Duration, silent: Dice) -> Result<Self> {
         let folder = folder()?;
         let number = MADE.fetch_add(1, Ordering::Relaxed);
         let host = format!("127.{}.{}.{}", 64 + std::process::id() % 128, number / 200 % 256, 2 + number % 200);
@@ -96,6 +111,7 @@ impl Cluster {
             compare_every,
             members: Vec::new(),
             desk: None,
+            silent,
             _folder: folder,
         };
         let listen = format!("{}:{DIRECTORY_PORT}", cluster.host);
@@ -114,7 +130,8 @@ impl Cluster {
                 capacity: None,
             };
             let joined = peer::join::join(&ticket, config).await?;
-            let member = Member { id: joined.peer, node: None, clock: manual(), draining: false, gone: false };
+            let member =
+                Member { id: joined.peer, node: None, clock: manual(), draining: false, gone: false, stone: None };
             cluster.members.push(member);
             cluster.serve_peer(number).await?;
         }
@@ -131,13 +148,13 @@ impl Cluster {
 
     /// How the directory is run.
     fn config(&self) -> directory::Config {
-        let millis = Duration::from_millis;
+        let millis = |millis| Duration::from_millis(millis) * PACE.load(Ordering::Relaxed);
         let usual = directory::Config::new(self.directory_data());
         let mut store = usual.store.clone();
         (store.segment_bytes, store.index_cache) = (ByteSize::mib(1), ByteSize::mib(4));
         directory::Config {
             times: Times {
-                heartbeat: millis(100),
+                heartbeat: millis(200),
                 suspect_after: millis(700),
                 dead_after: millis(1_500),
                 lost_after: millis(1_700),
@@ -198,20 +215,29 @@ impl Cluster {
             clock: Clock::Manual(member.clock.clone()),
             ..peer::ServeConfig::new(data)
         };
+        member.stone = None; // it has another port from now on
         member.node = Some(Node::start(format!("peer{number}"), Program::Peer(Box::new(config))).await?);
         Ok(())
     }
 
-    /// Ends a peer, by force or not.
+    /// Ends a peer, by force or not. One of eight leaves silence, and the others a [`Stone`].
     ///
     /// # Errors
     /// What it ended with.
     pub async fn end_peer(&mut self, number: usize, kill: bool) -> Result<()> {
-        match self.members.get_mut(number).and_then(|member| member.node.take()) {
-            Some(node) if kill => node.kill().await,
-            Some(node) => node.stop().await,
-            None => Ok(()),
+        let data = self.peer_data(number);
+        let Some(member) = self.members.get_mut(number) else { return Ok(()) };
+        let Some(node) = member.node.take() else { return Ok(()) };
+        let address = node.address;
+        if kill {
+            node.kill().await?
+        } else {
+            node.stop().await?
         }
+        if self.silent.below(8) != 0 {
+            member.stone = Some(Stone::put(address, &data)?);
+        }
+        Ok(())
     }
 
     /// Takes all shards from a peer that does not run.
@@ -321,8 +347,10 @@ impl Cluster {
     /// # Errors
     /// The first thing that any node ended with.
     pub async fn end(mut self) -> Result<()> {
-        for number in 0..self.members.len() {
-            self.end_peer(number, true).await?;
+        for member in &mut self.members {
+            if let Some(node) = member.node.take() {
+                node.kill().await?;
+            }
         }
         self.end_directory(true).await
     }

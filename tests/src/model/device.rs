@@ -1,7 +1,7 @@
 //! Device: a user's device in this process: joined with a ticket, and with the client's library in place of its commands.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use client::keys::MasterKey;
 use client::keystore::{self, Home};
 use client::local::write::Durability;
 use client::meta::Mtime;
-use client::names::RemotePath;
+use client::names::{Name, RemotePath};
 use client::session::enroll::enroll;
 use client::session::{Session, SessionOptions};
 use client::transfer::{
@@ -126,15 +126,50 @@ pub async fn put(
         None => Expect::Nothing,
         Some(entry) => entry.expect().context("a folder is there")?,
     };
+    let job = put_job(Source::Path(source), folder, name.clone(), expect, path);
+    send(session, job, redundancy, fanout, cancel).await
+}
+
+/// Begins to store a stream that is this file's content and then fails, so that what was cut until then was stored for nothing.
+///
+/// # Errors
+/// Always.
+pub async fn give_up(
+    session: &Session,
+    source: &Path,
+    redundancy: Redundancy,
+    fanout: Fanout,
+    cancel: Cancel,
+) -> Result<()> {
+    let path = "/given up";
+    let remote = remote(path)?;
+    let (_, name) = remote.split().context("the root is no file")?;
+    let stream = std::fs::File::open(source)?.chain(Broken);
+    let job = put_job(Source::Reader(Box::new(stream)), session.root(), name.clone(), Expect::Nothing, path);
+    send(session, job, redundancy, fanout, cancel).await
+}
+
+/// Cannot be read.
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other("the stream breaks off here"))
+    }
+}
+
+fn put_job(source: Source, folder: NodeId, name: Name, expect: Expect, path: &str) -> PutJob {
     let modified = Mtime::from_system(std::time::SystemTime::now());
     let meta = LocalMeta { mode: 0o644, modified, kind: LocalKind::File };
-    let source = Source::Path(source);
-    let job = PutJob { source, folder, name: name.clone(), meta, expect, shown: path.to_owned() };
+    PutJob { source, folder, name, meta, expect, shown: path.to_owned() }
+}
+
+async fn send(session: &Session, job: PutJob, redundancy: Redundancy, fanout: Fanout, cancel: Cancel) -> Result<()> {
     let told = Arc::new(Told::default());
     let options = PutOptions { redundancy, fanout, cancel, progress: told.clone() };
-    let (send, jobs) = mpsc::channel(1);
-    send.send(job).await?;
-    drop(send);
+    let (queue, jobs) = mpsc::channel(1);
+    queue.send(job).await?;
+    drop(queue);
     let report = up::put_files(session, jobs, &options).await?;
     ensure!(report.failed == 0 && report.files == 1, "{}", told.errors());
     Ok(())

@@ -1,6 +1,5 @@
 //! History: one cluster from its first to its last step, beside the reference.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,15 +13,15 @@ use common::redundancy::Redundancy;
 use tokio::time::{sleep, timeout};
 
 use super::cluster::Cluster;
+use super::contents::Contents;
 use super::device::{self, Device};
 use super::operation::{Command, Ending, Event, PeerView, Step, View, next};
-use super::random::Random;
 use super::settle;
 use super::tree::{Account, Content, Effect, Told, Tree};
-use crate::harness::content;
+use crate::harness::dice::Dice;
 
 /// No command takes longer, whatever happens to the cluster meanwhile.
-const COMMAND: Duration = Duration::from_secs(90);
+const COMMAND: Duration = Duration::from_secs(240);
 /// A device is of the first account or of the second.
 const DEVICES: [usize; 3] = [0, 0, 1];
 
@@ -43,14 +42,13 @@ pub struct Tally {
 
 /// See the module.
 pub struct History {
-    seed: u64,
-    random: Random,
+    random: Dice,
     pub(super) cluster: Cluster,
     pub(super) devices: Vec<(usize, Device)>,
     pub(super) accounts: [Account; 2],
-    /// Their lengths.
-    contents: Vec<u64>,
-    by_len: HashMap<u64, Content>,
+    pub(super) contents: Contents,
+    /// What the last put began that was given up.
+    given_up: Option<Content>,
     schemes: Vec<Redundancy>,
     spare: usize,
     /// All was whole after the last loss of a disk.
@@ -69,19 +67,19 @@ impl History {
     /// # Errors
     /// When it does not start.
     pub async fn begin(seed: u64) -> Result<Self> {
-        let mut random = Random::new(seed);
+        let mut random = Dice::new(seed);
         let scheme = |k, n| Redundancy::new(k, n);
         let mut schemes = vec![scheme(1, 2)?, scheme(1, 3)?, scheme(2, 3)?];
         let peers = 4 + random.place(2);
-        let wide = random.chance(50);
+        let wide = random.percent(50);
         if wide {
             schemes.push(scheme(2, 4)?);
         }
         let spare = peers - if wide { 4 } else { 3 };
         // A store that compares only when it has a reason shows whether it has one whenever it needs it.
-        let compare_every = if random.chance(50) { Duration::from_millis(250) } else { Duration::from_secs(3600) };
-        let default = random.pick(&schemes).copied().unwrap_or(Redundancy::DEFAULT);
-        let mut cluster = Cluster::start(peers, default, compare_every).await?;
+        let compare_every = if random.percent(50) { Duration::from_millis(250) } else { Duration::from_secs(3600) };
+        let default = random.one_of(&schemes).copied().unwrap_or(Redundancy::DEFAULT);
+        let mut cluster = Cluster::start(peers, default, compare_every, Dice::new(random.throw())).await?;
         let mut devices = Vec::new();
         for (account, name) in ["home", "office"].into_iter().enumerate() {
             let count = DEVICES.iter().filter(|of| **of == account).count();
@@ -92,17 +90,18 @@ impl History {
                 devices.push((account, Device::join(home, &ticket, &master).await?));
             }
         }
-        fs::create_dir(cluster.root.join("content"))?;
+        let folder = cluster.root.join("content");
+        fs::create_dir(&folder)?;
+        let contents = Contents::new(seed, folder);
         let latest = cluster.directory_time();
         let trace = vec![format!("{peers} peers, {schemes:?}, compared every {compare_every:?}")];
         Ok(Self {
-            seed,
             random,
             cluster,
             devices,
             accounts: [Account::default(), Account::default()],
-            contents: Vec::new(),
-            by_len: HashMap::new(),
+            contents,
+            given_up: None,
             schemes,
             spare,
             may_lose: true,
@@ -159,44 +158,11 @@ impl History {
             peers: &peers,
             spare: self.spare,
             may_lose: self.may_lose,
-            contents: Content::try_from(self.contents.len()).unwrap_or(Content::MAX),
+            contents: self.contents.count(),
+            given_up: self.given_up,
             schemes: &self.schemes,
         };
         next(&mut self.random, &view)
-    }
-
-    /// A file with this content, made when it is first needed. Most are small and share packs, some are chunks of their own, a few are two.
-    fn source(&mut self, number: Content) -> Result<PathBuf> {
-        while self.contents.len() <= usize::try_from(number)? {
-            let new = Content::try_from(self.contents.len())?;
-            let mut random = Random::new(self.seed ^ (u64::from(new) << 32) ^ 0x5bd1_e995);
-            let (from, to) = random
-                .weighted(&[
-                    (15, (1, 3_000)),
-                    (45, (3_000, 80_000)),
-                    (20, (80_000, 255_000)),
-                    (17, (262_144, 330_000)),
-                    (3, (1_100_000, 2_600_000)),
-                ])
-                .unwrap_or((1, 3_000));
-            let mut len = from + random.below(to - from);
-            while self.by_len.contains_key(&len) {
-                len += 1;
-            }
-            self.by_len.insert(len, new);
-            self.contents.push(len);
-            fs::write(self.path_of(new), self.bytes_of(new)?)?;
-        }
-        Ok(self.path_of(number))
-    }
-
-    fn path_of(&self, number: Content) -> PathBuf {
-        self.cluster.root.join(format!("content/{number}"))
-    }
-
-    pub(super) fn bytes_of(&self, number: Content) -> Result<Vec<u8>> {
-        let len = *self.contents.get(usize::try_from(number)?).context("no such content")?;
-        Ok(content::bytes(self.seed.wrapping_mul(31).wrapping_add(number.into()), usize::try_from(len)?))
     }
 
     fn device(&self, number: usize) -> Result<&(usize, Device)> {
@@ -210,6 +176,10 @@ impl History {
             Step::Read { device, path } => self.read(device, &path).await,
             Step::List { device } => self.list(device).await,
             Step::Event(event) => self.event(event).await,
+            Step::Pause(millis) => {
+                sleep(Duration::from_millis(millis)).await;
+                Ok(())
+            }
             Step::Converge => self.converge().await,
         }
     }
@@ -262,12 +232,17 @@ impl History {
             },
         };
         self.tally.commands += 1;
+        self.given_up = None;
+        if let Command::GiveUp { content, .. } = command {
+            ensure!(outcome.is_err(), "a put succeeded whose source cannot be read to its end");
+            self.given_up = Some(content);
+        }
         let told = if outcome.is_ok() { Told::Done } else { Told::Unknown };
         if let Err(error) = &outcome {
             self.tally.unknown += 1;
             self.say(format!("  {error:#}"));
             // Content that lacks a shard cannot be copied until it was made anew.
-            let calm = calm && !matches!(command, Command::Copy { .. });
+            let calm = calm && !matches!(command, Command::Copy { .. } | Command::GiveUp { .. });
             ensure!(!calm, "a command failed though nothing was wrong: {error:#}");
         }
         if told == Told::Unknown && ending != Ending::Awaited {
@@ -293,7 +268,7 @@ impl History {
         }
         let has_ghost = self.accounts.iter().any(|account| account.ghost.is_some());
         match command {
-            Command::Put { path, content, .. } if !has_ghost && self.random.chance(50) => {
+            Command::Put { path, content, .. } if !has_ghost && self.random.percent(50) => {
                 let saw = before.tree.files.get(path).copied();
                 let ghost = Effect::Arrive { path: path.clone(), content: *content, saw };
                 if let Some(account) = self.accounts.get_mut(account) {
@@ -301,7 +276,7 @@ impl History {
                 }
             }
             _ => {
-                let kill = self.random.chance(50);
+                let kill = self.random.percent(50);
                 self.say(format!("  the directory restarts, killed: {kill}"));
                 self.restart_directory(kill).await?;
             }
@@ -346,7 +321,7 @@ impl History {
 
     fn source_of(&mut self, command: &Command) -> Result<PathBuf> {
         match command {
-            Command::Put { content, .. } => self.source(*content),
+            Command::Put { content, .. } | Command::GiveUp { content, .. } => self.contents.file(*content),
             _ => Ok(PathBuf::new()),
         }
     }
@@ -379,7 +354,7 @@ impl History {
             match size {
                 None => drop(tree.folders.insert(path)),
                 Some(size) => {
-                    let content = *self.by_len.get(&size).with_context(|| format!("{path} has {size} bytes"))?;
+                    let content = self.contents.of_len(size).with_context(|| format!("{path} has {size} bytes"))?;
                     tree.files.insert(path, content);
                 }
             }
@@ -419,7 +394,7 @@ impl History {
         let read = timeout(COMMAND, device::read(&session, path)).await.context("a read hangs")?;
         let bytes = read.with_context(|| format!("{path} cannot be read"))?;
         for content in trees.iter().filter_map(|tree| tree.files.get(path)) {
-            if self.bytes_of(*content)? == bytes {
+            if self.contents.bytes(*content)? == bytes {
                 return Ok(());
             }
         }
@@ -428,7 +403,7 @@ impl History {
 
     /// One of some peers, for every fourth history.
     pub(super) fn draw_survivor(&mut self, peers: &[usize]) -> Option<usize> {
-        if self.random.chance(25) { self.random.pick(peers).copied() } else { None }
+        if self.random.percent(25) { self.random.one_of(peers).copied() } else { None }
     }
 
     async fn event(&mut self, event: Event) -> Result<()> {
@@ -479,7 +454,7 @@ impl History {
         // A peer that was emptied may go.
         let emptied = self.cluster.present().find(|(_, member)| member.draining).map(|(number, _)| number);
         if let Some(number) = emptied
-            && self.random.chance(50)
+            && self.random.percent(50)
         {
             self.say(format!("  peer {number} is removed"));
             settle::empty(self, number).await?;
@@ -514,6 +489,9 @@ async fn perform(session: Session, command: Command, source: PathBuf, cancel: Ca
     match command {
         Command::Put { path, redundancy, fanout, .. } => {
             device::put(&session, source, &path, redundancy, fanout, cancel).await
+        }
+        Command::GiveUp { redundancy, fanout, .. } => {
+            device::give_up(&session, &source, redundancy, fanout, cancel).await
         }
         Command::Rename { from, to } => device::rename(&session, &from, &to).await,
         Command::Copy { from, to } => device::copy(&session, &from, &to, &cancel).await,

@@ -1,7 +1,7 @@
 //! The model test: histories of random commands, losses, restarts and clocks, on clusters in this process, each beside a reference in memory.
 //!
-//! - [`random`]: what a history is drawn from; [`operation`]: what can happen, and what happens next;
-//! - [`tree`]: the reference;
+//! - [`operation`]: what can happen, and what happens next;
+//! - [`tree`]: the reference; `contents`: what files are made of;
 //! - [`node`], [`cluster`], [`device`]: a directory, peers and users' devices, with their real network and their real folders;
 //! - [`history`]: a cluster beside the reference, step by step; [`settle`]: what must be so at the end.
 //!
@@ -11,12 +11,13 @@
 //! Non-goals: kills between any two instructions, power cuts, full and rotten disks, and bad networks: other tests have them.
 
 pub mod cluster;
+mod contents;
 pub mod device;
 pub mod history;
 pub mod node;
 pub mod operation;
-pub mod random;
 mod settle;
+mod stone;
 pub mod tree;
 
 use std::sync::Mutex;
@@ -27,8 +28,8 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use tokio::runtime::Builder;
 
+use crate::harness::dice::Dice;
 use history::{History, Tally};
-use random::Random;
 
 /// What became of one history.
 #[derive(Debug)]
@@ -80,7 +81,7 @@ fn on_a_thread(seed: u64, steps: u64, trace: &mut Vec<String>) -> Result<Tally> 
 /// Steps of a history, by its seed.
 #[must_use]
 pub fn steps_of(seed: u64) -> u64 {
-    8 + Random::new(seed ^ 0xdead_beef).below(17)
+    8 + Dice::new(seed ^ 0xdead_beef).below(17)
 }
 
 /// Runs many, some at once, and tells of each.

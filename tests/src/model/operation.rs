@@ -5,18 +5,43 @@ use std::fmt;
 use client::transfer::Fanout;
 use common::redundancy::Redundancy;
 
-use super::random::Random;
+use super::contents::cut_from;
 use super::tree::{Content, Effect, Tree};
+use crate::harness::dice::Dice;
 
 /// What a user asks for.
 #[derive(Debug, Clone)]
 pub enum Command {
-    Put { path: String, content: Content, redundancy: Redundancy, fanout: Fanout },
-    Rename { from: String, to: String },
-    Copy { from: String, to: String },
-    Remove { path: String },
-    MakeFolder { path: String },
-    Recode { path: String, redundancy: Redundancy },
+    Put {
+        path: String,
+        content: Content,
+        redundancy: Redundancy,
+        fanout: Fanout,
+    },
+    /// Stores a stream that begins with this content and then cannot be read on.
+    GiveUp {
+        content: Content,
+        redundancy: Redundancy,
+        fanout: Fanout,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Copy {
+        from: String,
+        to: String,
+    },
+    Remove {
+        path: String,
+    },
+    MakeFolder {
+        path: String,
+    },
+    Recode {
+        path: String,
+        redundancy: Redundancy,
+    },
 }
 
 impl Command {
@@ -28,7 +53,7 @@ impl Command {
             Self::Copy { from, to } => Effect::Copy { from, to },
             Self::Remove { path } => Effect::Remove { path },
             Self::MakeFolder { path } => Effect::MakeFolder { path },
-            Self::Recode { .. } => Effect::Nothing,
+            Self::Recode { .. } | Self::GiveUp { .. } => Effect::Nothing,
         }
     }
 }
@@ -101,6 +126,8 @@ pub enum Step {
         device: usize,
     },
     Event(Event),
+    /// Nothing is asked for so many milliseconds.
+    Pause(u64),
     /// All peers come back, and all is waited for until it is whole.
     Converge,
 }
@@ -122,6 +149,8 @@ pub struct View<'a> {
     /// Whether a disk may be lost: all was whole since the last.
     pub may_lose: bool,
     pub contents: Content,
+    /// What was given up a moment ago.
+    pub given_up: Option<Content>,
     pub schemes: &'a [Redundancy],
 }
 
@@ -146,6 +175,8 @@ enum Kind {
     WithEvent,
     Change,
     Two,
+    GiveUp,
+    Pause,
     Read,
     List,
     Event,
@@ -153,7 +184,7 @@ enum Kind {
 }
 
 /// Draws the next step.
-pub fn next(random: &mut Random, view: &View<'_>) -> Step {
+pub fn next(random: &mut Dice, view: &View<'_>) -> Step {
     let kinds = [
         (22, Kind::Put),
         (5, Kind::Cancelled),
@@ -161,6 +192,8 @@ pub fn next(random: &mut Random, view: &View<'_>) -> Step {
         (12, Kind::WithEvent),
         (16, Kind::Change),
         (10, Kind::Two),
+        (4, Kind::GiveUp),
+        (3, Kind::Pause),
         (8, Kind::Read),
         (3, Kind::List),
         (13, Kind::Event),
@@ -177,17 +210,25 @@ pub fn next(random: &mut Random, view: &View<'_>) -> Step {
             one(put(random, tree, view), ending, None)
         }
         Kind::Dropped => {
-            let command = if random.chance(70) { put(random, tree, view) } else { change(random, tree, view) };
+            let command = if random.percent(70) { put(random, tree, view) } else { change(random, tree, view) };
             one(command, Ending::Dropped(moment(random)), None)
         }
         Kind::WithEvent => {
-            let command = if random.chance(80) { put(random, tree, view) } else { change(random, tree, view) };
+            let command = if random.percent(80) { put(random, tree, view) } else { change(random, tree, view) };
             let event = event(random, view).map(|event| (moment(random), event));
             one(command, Ending::Awaited, event)
         }
         Kind::Change => one(change(random, tree, view), Ending::Awaited, None),
         Kind::Two => two(random, view),
-        Kind::Read => match random.pick(&paths(tree)) {
+        Kind::GiveUp => {
+            let fanout = if random.percent(20) { Fanout::Chain } else { Fanout::Star };
+            // One that was cut, or was given up before; or the next.
+            let known = cut_from(Content::try_from(random.below(u64::from(view.contents) + 1)).unwrap_or(0));
+            let content = if random.percent(50) { known } else { cut_from(view.contents) };
+            one(Command::GiveUp { content, redundancy: scheme(random, view), fanout }, Ending::Awaited, None)
+        }
+        Kind::Pause => Step::Pause(random.below(300)),
+        Kind::Read => match random.one_of(&paths(tree)) {
             Some(path) => Step::Read { device, path: path.clone() },
             None => Step::List { device },
         },
@@ -198,8 +239,8 @@ pub fn next(random: &mut Random, view: &View<'_>) -> Step {
 }
 
 /// Milliseconds after which something is broken off: most often while shards are sent.
-fn moment(random: &mut Random) -> u64 {
-    if random.chance(80) { random.below(25) } else { random.below(120) }
+fn moment(random: &mut Dice) -> u64 {
+    if random.percent(80) { random.below(25) } else { random.below(120) }
 }
 
 fn paths(tree: &Tree) -> Vec<String> {
@@ -207,27 +248,33 @@ fn paths(tree: &Tree) -> Vec<String> {
 }
 
 /// A path where a file can be, mostly one where there is none.
-fn place(random: &mut Random, tree: &Tree) -> String {
+fn place(random: &mut Dice, tree: &Tree) -> String {
     let folders: Vec<_> = std::iter::once("").chain(tree.folders.iter().map(String::as_str)).collect();
-    let folder = random.pick(&folders).copied().unwrap_or_default();
+    let folder = random.one_of(&folders).copied().unwrap_or_default();
     format!("{folder}/f{}", random.below(NAMES))
 }
 
-fn put(random: &mut Random, tree: &Tree, view: &View<'_>) -> Command {
+fn put(random: &mut Dice, tree: &Tree, view: &View<'_>) -> Command {
     // Every third content is one that was used before.
-    let known = view.contents > 0 && random.chance(33);
-    let content =
-        if known { Content::try_from(random.below(view.contents.into())).unwrap_or(0) } else { view.contents };
-    let fanout = if random.chance(20) { Fanout::Chain } else { Fanout::Star };
+    let known = view.contents > 0 && random.percent(33);
+    let revived = view.given_up.filter(|_| random.percent(50));
+    let content = if let Some(content) = revived {
+        content
+    } else if known {
+        Content::try_from(random.below(view.contents.into())).unwrap_or(0)
+    } else {
+        view.contents
+    };
+    let fanout = if random.percent(20) { Fanout::Chain } else { Fanout::Star };
     Command::Put { path: place(random, tree), content, redundancy: scheme(random, view), fanout }
 }
 
-fn scheme(random: &mut Random, view: &View<'_>) -> Redundancy {
-    random.pick(view.schemes).copied().unwrap_or(Redundancy::DEFAULT)
+fn scheme(random: &mut Dice, view: &View<'_>) -> Redundancy {
+    random.one_of(view.schemes).copied().unwrap_or(Redundancy::DEFAULT)
 }
 
-fn change(random: &mut Random, tree: &Tree, view: &View<'_>) -> Command {
-    let folder = |random: &mut Random| random.pick(&FOLDERS).copied().unwrap_or("/a").to_owned();
+fn change(random: &mut Dice, tree: &Tree, view: &View<'_>) -> Command {
+    let folder = |random: &mut Dice| random.one_of(&FOLDERS).copied().unwrap_or("/a").to_owned();
     let kind = random.below(20);
     if kind < 3 || (kind < 17 && tree.files.is_empty()) {
         let path = folder(random);
@@ -244,7 +291,7 @@ fn change(random: &mut Random, tree: &Tree, view: &View<'_>) -> Command {
             }
         };
     }
-    let Some(from) = random.pick(&paths(tree)).cloned() else { return put(random, tree, view) };
+    let Some(from) = random.one_of(&paths(tree)).cloned() else { return put(random, tree, view) };
     let to = place(random, tree);
     match kind {
         3..8 if from != to => Command::Rename { from, to },
@@ -255,11 +302,11 @@ fn change(random: &mut Random, tree: &Tree, view: &View<'_>) -> Command {
 }
 
 /// Two commands about files, of two devices of the first account, every other time about the same path.
-fn two(random: &mut Random, view: &View<'_>) -> Step {
+fn two(random: &mut Dice, view: &View<'_>) -> Step {
     let tree = view.tree[0];
     let mut commands = [(); 2].map(|()| {
         loop {
-            let command = if random.chance(70) { put(random, tree, view) } else { change(random, tree, view) };
+            let command = if random.percent(70) { put(random, tree, view) } else { change(random, tree, view) };
             let of_files = match &command {
                 Command::MakeFolder { .. } => false,
                 Command::Remove { path } | Command::Rename { from: path, .. } => !tree.has_folder(path),
@@ -271,7 +318,7 @@ fn two(random: &mut Random, view: &View<'_>) -> Step {
         }
     });
     if let [Command::Put { path, .. }, second] = &mut commands
-        && random.chance(60)
+        && random.percent(60)
     {
         let both_put = matches!(second, Command::Put { .. });
         if both_put || tree.files.contains_key(path) {
@@ -287,23 +334,23 @@ fn two(random: &mut Random, view: &View<'_>) -> Step {
     if let [Command::Put { content: first, .. }, Command::Put { content: second, .. }] = &mut commands
         && first == second
         && *first == view.contents
-        && random.chance(70)
+        && random.percent(70)
     {
         *second += 1;
     }
     Step::Two { devices: [0, 1], commands }
 }
 
-fn event(random: &mut Random, view: &View<'_>) -> Option<Event> {
+fn event(random: &mut Dice, view: &View<'_>) -> Option<Event> {
     let kind = random.below(100);
     let peer = random.place(view.peers.len());
     let it = *view.peers.get(peer)?;
     let down: Vec<_> = (0..view.peers.len()).filter(|n| view.peers.get(*n).is_some_and(|p| !p.up && !p.gone)).collect();
     let others = view.peers.iter().enumerate().filter(|(n, p)| *n != peer && p.up && !p.draining && !p.gone).count();
     let may_end = it.up && !it.gone && others >= WRITABLE;
-    let (kill, back) = (random.chance(40), random.chance(60));
+    let (kill, back) = (random.percent(40), random.percent(60));
     if kind < 25
-        && let Some(peer) = random.pick(&down)
+        && let Some(peer) = random.one_of(&down)
     {
         return Some(Event::StartPeer { peer: *peer });
     }
@@ -311,18 +358,18 @@ fn event(random: &mut Random, view: &View<'_>) -> Option<Event> {
         0..42 if may_end => Event::EndPeer { peer, kill },
         42..54 if may_end && view.may_lose && down.is_empty() => Event::WipePeer { peer, kill, back },
         54..59 if may_end && view.may_lose && view.spare > 0 && down.is_empty() => {
-            Event::LosePeer { peer, told: random.chance(50) }
+            Event::LosePeer { peer, told: random.percent(50) }
         }
         59..67 if it.draining => Event::Drain { peer, drain: false },
         59..67 if may_end && view.spare > 0 => Event::Drain { peer, drain: true },
         67..82 => Event::RestartDirectory { kill },
         82..95 => {
-            let far = random.chance(50);
+            let far = random.percent(50);
             let by = if far { 10 * YEAR } else { 26 * 3_600_000 };
-            let by = if random.chance(50) { by } else { -by };
-            Event::Jump { peer: random.chance(30).then_some(peer), by }
+            let by = if random.percent(50) { by } else { -by };
+            Event::Jump { peer: random.percent(30).then_some(peer), by }
         }
-        _ => match random.pick(&down) {
+        _ => match random.one_of(&down) {
             Some(peer) => Event::StartPeer { peer: *peer },
             None => Event::RestartDirectory { kill },
         },

@@ -92,13 +92,10 @@ fn judge_wrap(error: &WrapError, whose: Whose) -> Verdict {
 
 fn judge_key(error: &KeyError) -> Verdict {
     match error {
-        KeyError::NoPassphrase { .. } => {
-            Verdict::hint(Exit::Authentication, "name a file with it: --export-passphrase-file FILE")
-        }
         KeyError::NoNewPassphrase { whose: Whose::Device } => {
             Verdict::hint(Exit::Authentication, "name a file with it: --new-passphrase-file FILE")
         }
-        KeyError::NoNewPassphrase { whose: Whose::Exported } => {
+        KeyError::NoPassphrase | KeyError::NoNewPassphrase { whose: Whose::Exported } => {
             Verdict::hint(Exit::Authentication, "name a file with it: --export-passphrase-file FILE")
         }
         KeyError::DifferentPassphrases => Verdict::new(Exit::Authentication),

@@ -4,10 +4,9 @@
 //! Showing the phrase again gives nothing away, either: whoever can run it can read the key. It exists because paper is lost, and
 //! because the alternative for somebody whose paper is wrong is to lose the files with the device.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 
 use serde_json::json;
-use tokio::task::spawn_blocking;
 use zeroize::Zeroizing;
 
 use super::{KeyError, read_stdin};
@@ -73,22 +72,10 @@ async fn from_pipe(context: &Context, master: &MasterKey, all: bool) -> anyhow::
     let asked = positions();
     let [a, b, c, d] = asked;
     context.note(&format!("give words {a}, {b}, {c} and {d} of the recovery phrase, or all of them"));
-    let given = spawn_blocking(read_answers).await??;
+    let given = read_stdin(INPUT_BYTES).await?;
     let whole: Vec<usize> = (1..=phrase::WORDS).collect();
-    let asked = if given.split_whitespace().count() == phrase::WORDS { &whole[..] } else { &asked[..] };
+    let asked = if given.split_whitespace().count() == phrase::WORDS { whole.as_slice() } else { asked.as_slice() };
     Ok(is_right(master, asked, &given))
-}
-
-/// Lines until there are as many words as were asked for, unless they go on to be a whole phrase.
-fn read_answers() -> std::io::Result<Zeroizing<String>> {
-    let mut given = Zeroizing::new(String::with_capacity(INPUT_BYTES));
-    let mut input = std::io::Read::take(std::io::stdin().lock(), INPUT_BYTES as u64);
-    while input.read_line(&mut given)? > 0 {
-        if given.split_whitespace().count() == ASKED && given.lines().count() == ASKED {
-            break; // a word a line, each as it was asked for
-        }
-    }
-    Ok(given)
 }
 
 /// Whether the words are those at the positions, which count from one.
@@ -159,8 +146,7 @@ mod tests {
         let words: Vec<&str> = words.split(' ').collect();
         let (second, last) = (words[1], words[23]);
         assert!(is_right(&master, &[2, 24], &format!(" {}\n{last}", second.to_uppercase())));
-        for wrong in
-            [format!("{second}"), format!("{second} {second}"), format!("{second} {last} {last}"), String::new()]
+        for wrong in [second.to_owned(), format!("{second} {second}"), format!("{second} {last} {last}"), String::new()]
         {
             assert!(!is_right(&master, &[2, 24], &wrong), "{wrong}");
         }

@@ -8,6 +8,7 @@ mod model;
 mod power;
 mod reclaim;
 mod restart;
+mod rewrite;
 mod use_it;
 
 use std::sync::Arc;
@@ -31,7 +32,7 @@ fn options() -> StoreOptions {
 
 /// Segments of 16 pages, so that a few shards fill one.
 fn small_segments() -> StoreOptions {
-    StoreOptions { segment: ByteSize(16 * 4096), ..options() }
+    StoreOptions { segment: ByteSize(16 * 4096), rewrite_pause: std::time::Duration::ZERO, ..options() }
 }
 
 fn open(disk: &MemoryDisk) -> Store {

@@ -13,6 +13,7 @@ enum Step {
     Restore(u64),
     Purge,
     Reclaim,
+    Rewrite,
     Reopen { clean: bool, lose_hints: bool },
 }
 
@@ -23,6 +24,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..6u64).prop_map(Step::Restore),
         1 => Just(Step::Purge),
         1 => Just(Step::Reclaim),
+        1 => Just(Step::Rewrite),
         1 => any::<(bool, bool)>().prop_map(|(clean, lose_hints)| Step::Reopen { clean, lose_hints }),
     ];
     prop::collection::vec(step, 1..40)
@@ -56,6 +58,9 @@ async fn check(steps: Vec<Step>) {
                 let before = store.usage().unwrap().used;
                 let given = store.reclaim().await.unwrap();
                 assert_eq!(store.usage().unwrap().used, before - given);
+            }
+            Step::Rewrite => {
+                store.rewrite(3 * 4096).await.unwrap();
             }
             Step::Reopen { clean, lose_hints } => {
                 let before = store.usage().unwrap().used;

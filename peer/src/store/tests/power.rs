@@ -11,6 +11,8 @@ struct Acknowledged {
     /// Those acknowledged as purged, and those of which nobody heard whether they are: they are whole or not there.
     purged: Vec<Vec<u8>>,
     unsure: Vec<Vec<u8>>,
+    /// Bytes copied out of segments that were mostly empty.
+    rewritten: u64,
 }
 
 async fn run(disk: &MemoryDisk) -> Acknowledged {
@@ -35,6 +37,8 @@ async fn run(disk: &MemoryDisk) -> Acknowledged {
         let purged = store.purge(common::time::Timestamp(u64::MAX), 100).await.is_ok();
         if purged { &mut acknowledged.purged } else { &mut acknowledged.unsure }.append(&mut going);
         let _ = store.reclaim().await; // without power it fails, at any point
+        acknowledged.rewritten += store.rewrite(u64::MAX).await.unwrap_or(0);
+        let _ = store.reclaim().await;
         if let Some(body) = written.pop() {
             match store.delete(key(ALICE, &body)).await {
                 Ok(()) => acknowledged.dropped.push(body),
@@ -89,6 +93,7 @@ async fn at_every_sync_every_acknowledged_shard_survives() {
         let shown = open(&killed).list(None, 100);
         assert_eq!(open(&killed.after_power_cut(Unsynced::Lost)).list(None, 100), shown, "killed at sync {nth}");
         if whole && disk.syncs() < nth {
+            assert!(acknowledged.rewritten > 0);
             break;
         }
         nth += 1;
