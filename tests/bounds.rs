@@ -24,7 +24,7 @@ use common::limits::MESSAGE_BYTES;
 use common::map::ClusterMap;
 use common::pass::Pass;
 use common::proto::directory::*;
-use common::proto::enroll::{Enroll, EnrollRequest};
+use common::proto::enroll::{Enroll, EnrollGuest, EnrollRequest};
 use common::proto::peer::*;
 use common::proto::{Refusal, Request};
 use peak_alloc::PeakAlloc;
@@ -171,10 +171,11 @@ fn no_message_makes_its_decoder_allocate_more_than_a_small_multiple_of_its_lengt
             FindMoment ReadHistory
             CreateSnapshot ListSnapshots GetSnapshot RemoveSnapshot PlanPrune Prune MeasureSpace GetUsage ListAccounts
             SetQuota
+            NewShare ListShares RevokeShare ShowVersion OpenShare ListShared ReadShared
             AskContents ListVersions SwapPages
         }
-        PeerRequest { PutShard GetShard PutChain FetchShard DropShards CondemnShards MakeShard Digest ListShards }
-        EnrollRequest { Enroll }
+        PeerRequest { PutShard GetShard PutChain FetchShard DropShards CondemnShards MakeShard Digest ListShards ReadShard }
+        EnrollRequest { Enroll EnrollGuest }
     }
     for seed in 0..6 {
         attack::<Refusal>(&mut worst, "Refusal", seed);

@@ -5,9 +5,13 @@
 //!
 //! Non-goals: where keys are kept ([`keystore`](crate::keystore)) and how people write them down ([`phrase`](crate::phrase)).
 
+mod node;
+
 use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+pub use node::NodeKey;
 
 /// Bytes of a symmetric key.
 pub const KEY_BYTES: usize = 32;
@@ -17,6 +21,7 @@ const ID: &str = "shoal v1 id key";
 const CONVERGENCE: &str = "shoal v1 convergence key";
 const NAME: &str = "shoal v1 name key";
 const METADATA: &str = "shoal v1 metadata key";
+const NODES: &str = "shoal v1 node keys";
 const CHECK: &str = "shoal v1 key check";
 
 /// The one secret of an account: whoever has it reads everything, and without it everything is noise.
@@ -48,6 +53,7 @@ impl MasterKey {
             convergence: blake3::derive_key(CONVERGENCE, &self.0),
             name: blake3::derive_key(NAME, &self.0),
             metadata: blake3::derive_key(METADATA, &self.0),
+            nodes: blake3::derive_key(NODES, &self.0),
         }
     }
 }
@@ -65,7 +71,10 @@ pub struct Keys {
     pub(crate) id: [u8; KEY_BYTES],
     pub(crate) convergence: [u8; KEY_BYTES],
     pub(crate) name: [u8; KEY_BYTES],
+    /// Seals the keys of chunks.
     pub(crate) metadata: [u8; KEY_BYTES],
+    /// What the keys of nodes are derived from.
+    pub(crate) nodes: [u8; KEY_BYTES],
 }
 
 impl Keys {
@@ -98,20 +107,22 @@ mod tests {
     fn derivation_never_changes_and_no_two_purposes_share_a_key() {
         let master = MasterKey([7; 32]);
         let keys = master.derive();
-        let all = [keys.cut, keys.id, keys.convergence, keys.name, keys.metadata, master.key_check(), master.0];
+        let all =
+            [keys.cut, keys.id, keys.convergence, keys.name, keys.metadata, keys.nodes, master.key_check(), master.0];
         for (i, one) in all.iter().enumerate() {
             assert!(all.iter().skip(i + 1).all(|other| other != one));
         }
         let golden: Vec<String> =
             all.iter().map(|key| blake3::Hash::from_bytes(*key).to_hex()[..16].to_owned()).collect();
         assert_eq!(
-            golden[..6],
+            golden[..7],
             [
                 "0487aba826374317",
                 "9d718e54d8a6216d",
                 "342fba91cd9ca949",
                 "c6e85dc1c8aaffd4",
                 "703d4b99d3ceb43b",
+                "b5de257009033fcc",
                 "fdb643c641b9e2a7"
             ],
             "a changed derivation loses everybody's data"

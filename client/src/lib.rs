@@ -6,6 +6,7 @@
 //! - what things are called: [`names`];
 //! - the way to the cluster, and the tree in it: [`session`], [`folder`]; as it was: [`past`];
 //! - the data's way: [`cut`], [`seal`], [`pack`], [`content`], [`manifest`], [`meta`];
+//! - what is handed on: [`share`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
 //! - [`sync`], which makes one folder like another;
 //! - packs that are mostly dead, written anew: [`repack`];
@@ -30,6 +31,7 @@ pub mod phrase;
 pub mod repack;
 pub mod seal;
 pub mod session;
+pub mod share;
 pub mod sync;
 pub mod transfer;
 pub mod up;

@@ -8,12 +8,12 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use common::id::{NodeId, VersionId};
+use common::id::{NameToken, NodeId, VersionId};
 use common::proto::directory::{Expect, Manifests};
 use common::redundancy::Redundancy;
 
 use crate::cancel::Cancel;
-use crate::folder::FileVersion;
+use crate::folder::{Entry, FileVersion};
 use crate::local::write::{Download, Planned};
 use crate::meta::{Mtime, VersionMeta};
 use crate::names::Name;
@@ -142,6 +142,8 @@ pub struct GetJob {
     pub target: Target,
     /// What the user calls it: for messages alone.
     pub shown: String,
+    /// The folder that it is in, and its name there: what is read through a link is found by that.
+    pub at: Option<(NodeId, NameToken)>,
 }
 
 impl GetJob {
@@ -149,7 +151,13 @@ impl GetJob {
     #[must_use]
     pub fn of(node: NodeId, file: &FileVersion, target: Target, shown: String) -> Self {
         let (version, meta, manifest) = (file.version, file.meta.clone(), file.manifest.clone());
-        Self { node, version, meta, manifest, target, shown }
+        Self { node, version, meta, manifest, target, shown, at: None }
+    }
+
+    /// The same, of the file under this entry.
+    #[must_use]
+    pub fn within(self, entry: &Entry) -> Self {
+        Self { at: Some((entry.folder, entry.token)), ..self }
     }
 }
 

@@ -101,6 +101,8 @@ ids! {
     RequestId = 16, "request id";
     /// Names a ticket without giving away its secret.
     TicketId = 16, "ticket id";
+    /// Names a share without giving away the secret of its link.
+    ShareId = 16, "share id";
     /// One start of a directory on its store: random, so that two histories that part have different ones.
     StartId = 16, "start id";
 }

@@ -18,7 +18,7 @@ pub struct KeepPolicy {
     pub within_ms: u64,
     /// Versions of each file that still exists, the current one counted.
     pub last: u32,
-    /// The end of each of so many days on which anything was committed; likewise for those that follow.
+    /// The end of each of so many days (UTC) on which the account changed anything; likewise for those that follow.
     pub daily: u32,
     pub weekly: u32,
     pub monthly: u32,

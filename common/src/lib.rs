@@ -6,7 +6,7 @@
 //! - what is said of peers and chunks: [`signed`], [`map`], [`grant`], [`pass`], [`history`], [`place`], [`erasure`],
 //!   [`inventory`];
 //! - the wire: [`proto`];
-//! - who is who, and how bytes travel: [`ticket`], [`identity`], [`transport`];
+//! - who is who, and how bytes travel: [`line`], [`ticket`], [`share`], [`identity`], [`transport`];
 //! - the process around it: [`disk`], [`telemetry`].
 
 pub mod address;
@@ -21,12 +21,14 @@ pub mod identity;
 pub mod inventory;
 pub mod keep;
 pub mod limits;
+pub mod line;
 pub mod map;
 pub mod pass;
 pub mod place;
 pub mod plural;
 pub mod proto;
 pub mod redundancy;
+pub mod share;
 pub mod signed;
 pub mod size;
 pub mod telemetry;

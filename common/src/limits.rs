@@ -84,8 +84,18 @@ pub const ORDER_SHARDS: usize = 4_096;
 pub const INVENTORY_SHARDS: usize = 4_096;
 /// Parts in which inventories are compared: one for each first byte of an address.
 pub const INVENTORY_PARTS: usize = 256;
+/// Chunks that one pass is for.
+pub const PASS_CHUNKS: usize = 64;
 /// A signed pass.
-pub const PASS_BYTES: usize = 512;
+pub const PASS_BYTES: usize = 2_048;
+/// Passes in one answer to whoever reads something shared: for as many chunks as it places.
+pub const SHARED_PASSES: usize = PLACEMENTS / PASS_CHUNKS;
+/// Shares of one account, with those that ended lately.
+pub const SHARES: usize = 4_096;
+/// Shares in one page of their list.
+pub const LIST_SHARES: usize = 256;
+/// A link's text: as long as a ticket, and a name.
+pub const LINK_BYTES: usize = 6_144;
 /// Findings of a check that are listed, and the length of each.
 pub const FINDINGS: usize = 1_000;
 pub const FINDING_BYTES: usize = 256;
@@ -137,6 +147,7 @@ const _: () = {
             <= MESSAGE_BYTES * 2,
         "clients split a publication by bytes as well; see the request"
     );
+    assert!(LIST_SHARES * (SEALED_ENTRY_BYTES + 128) < MESSAGE_BYTES, "a page of shares fits in a message");
     assert!(LIST_VERSIONS * (SEALED_META_BYTES + 128) < MESSAGE_BYTES, "so does a page of all versions");
     assert!(
         SWAP_PAGES * (INLINE_PAGE_BYTES + INLINE_CHUNKS * 20 + SEALED_EXTENT_BYTES + 128) < MESSAGE_BYTES,
@@ -144,5 +155,11 @@ const _: () = {
     );
     assert!(SWAP_PAGES * 8 < TRANSACTION_WRITES, "which are one transaction");
     assert!(INVENTORY_SHARDS * 128 < MESSAGE_BYTES, "a page of an inventory fits in a message");
+    assert!(PASS_CHUNKS * 20 + 256 <= PASS_BYTES && PLACEMENTS.is_multiple_of(PASS_CHUNKS));
+    assert!(
+        SHARED_PASSES * PASS_BYTES + ANSWER_BYTES + VALUE_BYTES * 2 < MESSAGE_BYTES,
+        "a shared manifest with its passes fits"
+    );
+    assert!((64 + ADDRESSES * (ADDRESS_BYTES + 2) + NAME_BYTES + 256) * 8 / 5 < LINK_BYTES);
     assert!(PLACEMENTS * (20 + 8 + SHARDS_PER_CHUNK * 40) < MESSAGE_BYTES * 2);
 };

@@ -4,24 +4,21 @@
 //! "shoal1" base32( [format u8 = 1][cluster 16][role u8][fingerprint 32][secret 32][count u8]( [len u16 LE][address] )* [crc32c u32 LE] )
 //! ```
 //!
-//! base32 is RFC 4648's, lower case, without padding: it survives mails, consoles and telephones; blanks and line breaks inside,
-//! and capitals, are forgiven. The checksum, over everything before it, tells a mangled ticket from a foreign one. The line
-//! holds a secret: it is shown once, expires, and is wiped from memory here; it never goes to a log.
+//! The text around the bytes is that of every [`line`]. It holds a secret: it is shown once, expires, and is wiped from
+//! memory here; it never goes to a log.
 
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::{Encoding, Specification};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::id::{ClusterId, TicketId};
 use crate::identity::enrolment;
 use crate::identity::role::{Role, directory_name};
 use crate::limits::{ADDRESS_BYTES, ADDRESSES, TICKET_BYTES};
+use crate::line::{self, FORMAT, LineError, Reader};
 
 const PREFIX: &str = "shoal";
-const FORMAT: u8 = 1;
-const CHECKSUM_BYTES: usize = 4;
 
 /// A line that is no ticket, or one that cannot be used by this program. The texts are for whoever pasted it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -135,37 +132,19 @@ impl Ticket {
         bytes.extend_from_slice(self.secret.as_slice());
         bytes.push(u8::try_from(self.addresses.len()).unwrap_or(u8::MAX)); // at most ADDRESSES, checked when made
         for address in &self.addresses {
-            bytes.extend_from_slice(&u16::try_from(address.len()).unwrap_or(u16::MAX).to_le_bytes());
-            bytes.extend_from_slice(address.as_bytes());
+            line::put_counted(&mut bytes, address.as_bytes());
         }
-        let checksum = crc32c::crc32c(&bytes);
-        bytes.extend_from_slice(&checksum.to_le_bytes());
-        let mut text = base32().encode(&bytes);
-        let line = Zeroizing::new(format!("{PREFIX}{FORMAT}{text}"));
-        text.zeroize();
-        line
+        line::encode(PREFIX, &bytes)
     }
 }
 
-fn base32() -> Encoding {
-    let mut specification = Specification::new();
-    specification.symbols.push_str("abcdefghijklmnopqrstuvwxyz234567");
-    #[expect(clippy::expect_used, reason = "a constant alphabet, which every test of this file proves")]
-    specification.encoding().expect("32 symbols are an alphabet")
-}
-
-/// Takes parts off the front of a ticket's bytes.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], TicketError> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(TicketError::Mangled)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], TicketError> {
-        self.take(N)?.try_into().map_err(|_| TicketError::Mangled)
+impl From<LineError> for TicketError {
+    fn from(error: LineError) -> Self {
+        match error {
+            LineError::Foreign => Self::Foreign,
+            LineError::Mangled => Self::Mangled,
+            LineError::Newer { found } => Self::Newer { found },
+        }
     }
 }
 
@@ -173,34 +152,12 @@ impl FromStr for Ticket {
     type Err = TicketError;
 
     fn from_str(text: &str) -> Result<Self, TicketError> {
-        if text.len() > TICKET_BYTES {
-            return Err(TicketError::Foreign);
-        }
-        let mut compact = Zeroizing::new(String::with_capacity(text.len()));
-        compact.extend(text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_lowercase()));
-        let rest = compact.strip_prefix(PREFIX).ok_or(TicketError::Foreign)?;
-        let encoded = match rest.strip_prefix('1') {
-            Some(encoded) => encoded,
-            // A later format is told by its number, which is a digit that base32 does not use for a first byte.
-            None => match rest.chars().next().and_then(|c| c.to_digit(10)) {
-                Some(found) => return Err(TicketError::Newer { found }),
-                None => return Err(TicketError::Foreign),
-            },
-        };
-        let bytes = Zeroizing::new(base32().decode(encoded.as_bytes()).map_err(|_| TicketError::Mangled)?);
-        let (content, checksum) = bytes
-            .split_at_checked(bytes.len().saturating_sub(CHECKSUM_BYTES))
-            .filter(|(content, _)| !content.is_empty())
-            .ok_or(TicketError::Mangled)?;
-        if crc32c::crc32c(content).to_le_bytes() != checksum {
-            return Err(TicketError::Mangled);
-        }
-        parse_content(content)
+        parse_content(&line::decode(PREFIX, text, TICKET_BYTES)?)
     }
 }
 
 fn parse_content(content: &[u8]) -> Result<Ticket, TicketError> {
-    let mut reader = Reader(content);
+    let mut reader = Reader::new(content);
     let [format] = reader.array()?;
     if format != FORMAT {
         return Err(TicketError::Newer { found: u32::from(format) });
@@ -219,13 +176,10 @@ fn parse_content(content: &[u8]) -> Result<Ticket, TicketError> {
     }
     let mut addresses = Vec::with_capacity(usize::from(count));
     for _ in 0..count {
-        let len = usize::from(u16::from_le_bytes(reader.array()?));
-        let address = std::str::from_utf8(reader.take(len)?).map_err(|_| TicketError::Mangled)?;
+        let address = std::str::from_utf8(reader.counted()?).map_err(|_| TicketError::Mangled)?;
         addresses.push(address.to_owned());
     }
-    if !reader.0.is_empty() {
-        return Err(TicketError::Mangled);
-    }
+    reader.end()?;
     Ticket::checked(cluster, role, authority_fingerprint, secret, addresses)
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use common::grant::{Grant, SignedGrant};
 use common::id::{ClusterId, DeviceId};
-use common::identity::certificate::{ADMIN_VALIDITY, VALIDITY, save_certificate};
+use common::identity::certificate::{ADMIN_VALIDITY, GUEST_VALIDITY, VALIDITY, save_certificate};
 use common::identity::statement::StatementKeyError;
 use common::identity::{
     Authority, CertificateError, Credentials, Identity, PrivateKey, StatementKey, Subject, Trust, TrustError,
@@ -142,7 +142,8 @@ impl Keys {
     /// [`Refusal::Malformed`] for a request that is none.
     pub fn certify(&self, request: &[u8], subject: Subject, now: Timestamp) -> Result<Der, Refusal> {
         let identity = Identity { cluster: self.cluster(), subject };
-        let certificate = self.authority.issue(request, &identity, now, VALIDITY).map_err(|error| {
+        let validity = if matches!(subject, Subject::Guest { .. }) { GUEST_VALIDITY } else { VALIDITY };
+        let certificate = self.authority.issue(request, &identity, now, validity).map_err(|error| {
             tracing::warn!(error = telemetry::chain(&error), "a signing request was refused");
             Refusal::Malformed
         })?;

@@ -2,7 +2,7 @@
 //!
 //! A role is a certificate's; what is revoked is refused whatever its certificate says. An account is never taken from a request.
 
-use common::id::{AccountId, DeviceId, PeerId};
+use common::id::{AccountId, DeviceId, PeerId, ShareId};
 use common::identity::{Role, Subject};
 use common::proto::Refusal;
 use common::proto::directory::DirectoryRequest;
@@ -23,6 +23,7 @@ mod kind {
     pub(super) const DEVICE: u8 = 3;
     pub(super) const ADMIN: u8 = 4;
     pub(super) const JOINER: u8 = 5;
+    pub(super) const GUEST: u8 = 6;
 }
 
 /// A device, acting for its account.
@@ -100,6 +101,48 @@ impl Authorized for Joiner {
     }
 }
 
+/// Whoever reads what was shared: a device of any account, or a guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfReader {
+    reader: DeviceId,
+    share: Option<ShareId>,
+}
+
+impl OfReader {
+    #[must_use]
+    pub fn reader(self) -> DeviceId {
+        self.reader
+    }
+
+    /// The only share that a guest may read through.
+    #[must_use]
+    pub fn share(self) -> Option<ShareId> {
+        self.share
+    }
+
+    #[cfg(test)]
+    pub(crate) fn test(reader: DeviceId, share: Option<ShareId>) -> Self {
+        Self { reader, share }
+    }
+}
+
+impl Authorized for OfReader {
+    fn actor(self) -> Actor {
+        let kind = if self.share.is_some() { kind::GUEST } else { kind::DEVICE };
+        Actor { kind, id: self.reader.0 }
+    }
+}
+
+/// Somebody with a link, whose proof is checked by the operation itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GuestToBe(pub ShareId);
+
+impl Authorized for GuestToBe {
+    fn actor(self) -> Actor {
+        Actor { kind: kind::GUEST, id: self.0.0 }
+    }
+}
+
 /// The directory itself: janitor and liveness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Itself;
@@ -147,7 +190,7 @@ impl Authorized for Keeper {
 pub fn may(role: Role, request: &DirectoryRequest) -> bool {
     match request {
         DirectoryRequest::Hello(_) | DirectoryRequest::GetMap(_) => {
-            matches!(role, Role::Peer | Role::Client | Role::Admin)
+            matches!(role, Role::Peer | Role::Client | Role::Admin | Role::Guest)
         }
         DirectoryRequest::Renew(_) => matches!(role, Role::Peer | Role::Client),
         DirectoryRequest::GetStatus(_) => matches!(role, Role::Client | Role::Admin),
@@ -177,7 +220,14 @@ pub fn may(role: Role, request: &DirectoryRequest) -> bool {
         | DirectoryRequest::PlanPrune(_)
         | DirectoryRequest::Prune(_)
         | DirectoryRequest::MeasureSpace(_)
-        | DirectoryRequest::GetUsage(_) => role == Role::Client,
+        | DirectoryRequest::GetUsage(_)
+        | DirectoryRequest::NewShare(_)
+        | DirectoryRequest::ListShares(_)
+        | DirectoryRequest::RevokeShare(_)
+        | DirectoryRequest::ShowVersion(_) => role == Role::Client,
+        DirectoryRequest::OpenShare(_) | DirectoryRequest::ListShared(_) | DirectoryRequest::ReadShared(_) => {
+            matches!(role, Role::Client | Role::Guest)
+        }
         DirectoryRequest::Heartbeat(_) => role == Role::Peer,
         DirectoryRequest::NewTicket(_)
         | DirectoryRequest::Revoke(_)
@@ -207,7 +257,8 @@ pub fn standing(subject: &Subject, roster: &Roster) -> Result<(), Refusal> {
     let id = match subject {
         Subject::Peer(peer) => peer.0,
         Subject::Client { device, .. } => device.0,
-        Subject::Directory | Subject::Admin(_) => return Ok(()),
+        // A guest is held to its share with every request.
+        Subject::Directory | Subject::Admin(_) | Subject::Guest { .. } => return Ok(()),
     };
     if roster.is_revoked(&id) { Err(Refusal::Revoked) } else { Ok(()) }
 }
@@ -217,6 +268,16 @@ pub fn standing(subject: &Subject, roster: &Roster) -> Result<(), Refusal> {
 pub fn of_account(subject: &Subject) -> Result<OfAccount, Refusal> {
     match *subject {
         Subject::Client { device, account } => Ok(OfAccount { account, device }),
+        Subject::Directory | Subject::Peer(_) | Subject::Admin(_) | Subject::Guest { .. } => Err(Refusal::WrongRole),
+    }
+}
+
+/// # Errors
+/// [`Refusal::WrongRole`] unless it is a device or a guest.
+pub fn of_reader(subject: &Subject) -> Result<OfReader, Refusal> {
+    match *subject {
+        Subject::Client { device, .. } => Ok(OfReader { reader: device, share: None }),
+        Subject::Guest { guest, share } => Ok(OfReader { reader: guest, share: Some(share) }),
         Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => Err(Refusal::WrongRole),
     }
 }
@@ -226,7 +287,9 @@ pub fn of_account(subject: &Subject) -> Result<OfAccount, Refusal> {
 pub fn of_peer(subject: &Subject) -> Result<OfPeer, Refusal> {
     match *subject {
         Subject::Peer(peer) => Ok(OfPeer(peer)),
-        Subject::Directory | Subject::Client { .. } | Subject::Admin(_) => Err(Refusal::WrongRole),
+        Subject::Directory | Subject::Client { .. } | Subject::Admin(_) | Subject::Guest { .. } => {
+            Err(Refusal::WrongRole)
+        }
     }
 }
 
@@ -235,7 +298,9 @@ pub fn of_peer(subject: &Subject) -> Result<OfPeer, Refusal> {
 pub fn of_admin(subject: &Subject) -> Result<OfAdmin, Refusal> {
     match *subject {
         Subject::Admin(session) => Ok(OfAdmin(session)),
-        Subject::Directory | Subject::Client { .. } | Subject::Peer(_) => Err(Refusal::WrongRole),
+        Subject::Directory | Subject::Client { .. } | Subject::Peer(_) | Subject::Guest { .. } => {
+            Err(Refusal::WrongRole)
+        }
     }
 }
 

@@ -195,7 +195,19 @@ pub async fn assemble(
     let (clock, counter) = (config.clock.clone(), Counter::default());
     let certificates = config.certificates.clone();
     let (work, start) = (Work::new(config.work, fenced), Mutex::new(start));
-    Ok(Arc::new(Service { store, members, keys, credentials, settings, clock, certificates, counter, work, start }))
+    Ok(Arc::new(Service {
+        store,
+        members,
+        keys,
+        credentials,
+        settings,
+        clock,
+        certificates,
+        counter,
+        work,
+        guests: Default::default(),
+        start,
+    }))
 }
 
 async fn is_fenced(store: &Arc<dyn Store>) -> Result<bool, ServeError> {

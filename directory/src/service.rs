@@ -4,6 +4,7 @@
 
 mod dispatch;
 mod history;
+mod share;
 
 use std::sync::atomic::Ordering as AtomicOrdering;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,7 +15,7 @@ use common::id::{PeerId, RequestId, StartId, TicketId};
 use common::identity::{Credentials, Role, Subject};
 use common::map::{PeerEntry, PeerState};
 use common::proto::directory::*;
-use common::proto::enroll::{Enroll, EnrollRequest, Enrolled};
+use common::proto::enroll::{Enroll, EnrollGuest, EnrollRequest, Enrolled};
 use common::proto::parts::Addresses;
 use common::proto::refusal::What;
 use common::proto::{FrameError, Refusal, Request};
@@ -52,6 +53,8 @@ pub struct Service {
     pub certificates: Clock,
     pub counter: Counter,
     pub work: Work,
+    /// How many guests may still enrol at this moment.
+    pub(crate) guests: share::Pace,
     /// This start, as peers remember it.
     pub start: Mutex<StartId>,
 }
@@ -97,7 +100,7 @@ impl Service {
         let Published { map, .. } = self.members.published();
         let account = match subject {
             Subject::Client { account, .. } => Some(self.account(*account).await?),
-            Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => None,
+            Subject::Directory | Subject::Peer(_) | Subject::Admin(_) | Subject::Guest { .. } => None,
         };
         tracing::debug!(program = &*hello.program, "hello");
         Ok(Welcome {
@@ -150,7 +153,9 @@ impl Service {
         })?;
         let (figures, accounts) = match subject {
             Subject::Client { account, .. } => (counts.of(*account), 1),
-            Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => (counts.all, counts.total_accounts),
+            Subject::Directory | Subject::Peer(_) | Subject::Admin(_) | Subject::Guest { .. } => {
+                (counts.all, counts.total_accounts)
+            }
         };
         Ok(ClusterStatus {
             cluster: self.settings.cluster,
@@ -167,7 +172,7 @@ impl Service {
             accounts,
             devices: figures.devices,
             upkeep: match subject {
-                Subject::Client { .. } => None,
+                Subject::Client { .. } | Subject::Guest { .. } => None,
                 Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => Some(self.upkeep()),
             },
         })
@@ -408,6 +413,10 @@ impl Service {
     async fn answer_enroll(&self, caller: &Caller, call: &Call, responder: Responder) -> Result<(), CallError> {
         let request = match EnrollRequest::decode(call.tag, &call.message) {
             Ok(EnrollRequest::Enroll(request)) => request,
+            Ok(EnrollRequest::EnrollGuest(request)) => {
+                let exporter = caller.connection.enrolment_exporter()?;
+                return reply::<EnrollGuest>(responder, self.enroll_guest(request, exporter).await).await;
+            }
             Err(error) => return refuse_malformed(responder, &error).await,
         };
         let exporter = caller.connection.enrolment_exporter()?;
@@ -480,6 +489,6 @@ fn id_of(subject: &Subject) -> Option<[u8; 16]> {
     match subject {
         Subject::Peer(peer) => Some(peer.0),
         Subject::Client { device, .. } => Some(device.0),
-        Subject::Directory | Subject::Admin(_) => None,
+        Subject::Directory | Subject::Admin(_) | Subject::Guest { .. } => None,
     }
 }

@@ -21,6 +21,7 @@ use common::limits::SHARD_BYTES;
 use common::proto::Refusal;
 use common::proto::peer::{
     CondemnShards, DropShards, FetchShard, GetShard, ListShards, MakeShard, Onward, PeerRequest, PutChain, PutShard,
+    ReadShard,
 };
 use common::proto::refusal::What;
 use common::time::Timestamp;
@@ -48,6 +49,11 @@ pub enum Authorized {
     Fetch {
         peer: PeerId,
         request: FetchShard,
+    },
+    /// Likewise.
+    Read {
+        reader: DeviceId,
+        request: ReadShard,
     },
     Make {
         request: Box<MakeShard>,
@@ -102,6 +108,10 @@ pub fn authorize(who: &Identity, own: PeerId, request: PeerRequest) -> Result<Au
             Ok(Authorized::Get { key: ShardKey { account, address: request.address }, request })
         }
         (PeerRequest::FetchShard(request), Subject::Peer(peer)) => Ok(Authorized::Fetch { peer, request }),
+        (
+            PeerRequest::ReadShard(request),
+            Subject::Client { device: reader, .. } | Subject::Guest { guest: reader, .. },
+        ) => Ok(Authorized::Read { reader, request }),
         (PeerRequest::MakeShard(request), Subject::Directory) => {
             check_make(&request)?;
             Ok(Authorized::Make { request: Box::new(request) })
@@ -113,6 +123,7 @@ pub fn authorize(who: &Identity, own: PeerId, request: PeerRequest) -> Result<Au
         (
             PeerRequest::GetShard(_)
             | PeerRequest::FetchShard(_)
+            | PeerRequest::ReadShard(_)
             | PeerRequest::MakeShard(_)
             | PeerRequest::CondemnShards(_)
             | PeerRequest::DropShards(_)
@@ -127,7 +138,7 @@ fn bringer(subject: Subject) -> Result<Bringer, Refusal> {
     match subject {
         Subject::Client { device, account } => Ok(Bringer::Device { account, device }),
         Subject::Peer(_) => Ok(Bringer::Peer),
-        Subject::Directory | Subject::Admin(_) => Err(Refusal::WrongRole),
+        Subject::Directory | Subject::Admin(_) | Subject::Guest { .. } => Err(Refusal::WrongRole),
     }
 }
 
@@ -210,9 +221,9 @@ mod tests {
     use super::*;
     use common::address::ShardAddress;
     use common::bounded::BoundedVec;
-    use common::id::{ChunkId, VersionId};
+    use common::id::{ChunkId, ShareId, VersionId};
     use common::identity::StatementKey;
-    use common::pass::{Pass, SignedPass};
+    use common::pass::{Pass, Reader, SignedPass};
     use common::proto::parts::ShardAt;
     use common::proto::peer::Digest;
     use common::proto::refusal::GrantFault;
@@ -251,9 +262,9 @@ mod tests {
     fn pass() -> SignedPass {
         let pass = Pass {
             cluster: ClusterId([1; 16]),
-            peer: SELF,
+            reader: Reader::Peer(SELF),
             account: OWN,
-            chunk: ChunkId([1; 20]),
+            chunks: vec![ChunkId([1; 20])].try_into().unwrap(),
             expires: Timestamp(1),
         };
         Signed::sign(&pass, &StatementKey::generate().unwrap()).unwrap()
@@ -309,11 +320,13 @@ mod tests {
                 PeerRequest::ListShards(ListShards { part: 0, after: None }),
             ]
         };
+        let read = || PeerRequest::ReadShard(ReadShard { pass: pass(), address: ADDRESS, offset: 0, len: 1 });
         let fetch = || PeerRequest::FetchShard(FetchShard { pass: pass(), address: ADDRESS });
         let stores = || [PeerRequest::PutShard(put("1/3", 0, 9, 9)), chain("1/3", &[(1, 1), (2, 2)])];
         let client = Subject::Client { device: DeviceId([3; 16]), account: OWN };
         let peer = Subject::Peer(PeerId([1; 16]));
         let admin = Subject::Admin(DeviceId([1; 16]));
+        let guest = Subject::Guest { guest: DeviceId([1; 16]), share: ShareId([1; 16]) };
         let check = |subject, request: PeerRequest, expected: Option<Refusal>| {
             let name = request.name();
             let found = authorize(&Identity { cluster: ClusterId([1; 16]), subject }, SELF, request).err();
@@ -322,7 +335,7 @@ mod tests {
         for subject in [client, peer] {
             stores().into_iter().for_each(|store| check(subject, store, None));
         }
-        for subject in [Subject::Directory, admin] {
+        for subject in [Subject::Directory, admin, guest] {
             stores().into_iter().for_each(|store| check(subject, store, Some(Refusal::WrongRole)));
         }
         check(client, get(None), None);
@@ -331,14 +344,20 @@ mod tests {
         check(Subject::Directory, get(Some(OTHER)), None);
         check(Subject::Directory, get(None), Some(Refusal::Malformed));
         orders().into_iter().for_each(|order| check(Subject::Directory, order, None));
-        for subject in [client, peer, admin] {
+        for subject in [client, peer, admin, guest] {
             orders().into_iter().for_each(|order| check(subject, order, Some(Refusal::WrongRole)));
         }
         check(peer, fetch(), None);
-        for subject in [client, Subject::Directory, admin] {
+        for subject in [client, Subject::Directory, admin, guest] {
             check(subject, fetch(), Some(Refusal::WrongRole));
         }
-        for subject in [peer, admin] {
+        for subject in [client, guest] {
+            check(subject, read(), None);
+        }
+        for subject in [peer, Subject::Directory, admin] {
+            check(subject, read(), Some(Refusal::WrongRole));
+        }
+        for subject in [peer, admin, guest] {
             check(subject, get(None), Some(Refusal::WrongRole));
             check(subject, get(Some(OWN)), Some(Refusal::WrongRole));
         }

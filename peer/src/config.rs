@@ -55,7 +55,8 @@ pub const KNOWN_PAUSE: Duration = Duration::from_secs(60);
 pub const GRANTS_REMEMBERED: usize = 1_024;
 /// Uploads whose spending is counted, about 150 bytes each.
 pub const UPLOADS_REMEMBERED: usize = 65_536;
-/// Passes whose signature was checked, about 200 bytes each. One order to make a shard shows one pass once to each source.
+/// Passes whose signature was checked, at most about 1,500 bytes each. One order to make a shard shows one pass once to each source; a
+/// reader of something shared shows one for each of up to 64 chunks.
 pub const PASSES_REMEMBERED: usize = 1_024;
 /// Orders to make a shard that are carried out at once; more wait so long before they are refused as `Busy`.
 pub const MAKES_AT_ONCE: usize = 8;

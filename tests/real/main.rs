@@ -32,6 +32,7 @@ mod repair;
 mod resume;
 mod round_trip;
 mod secrecy;
+mod share;
 mod slow_peer;
 mod stop;
 mod support;

@@ -194,6 +194,16 @@ fn nothing_outside_dest_is_touched_and_one_kind_replaces_another_only_on_demand(
     sync(&cluster, 0, &[&line[..], &["--delete"]].concat());
     assert_eq!(content::describe(&outside).unwrap(), before);
     same(&here, &back);
+    // A SRC with nothing in it is more likely a mistake.
+    let nothing = work.join("nothing");
+    fs::create_dir(&nothing).unwrap();
+    shoal(&cluster, 0, &["mkdir", "/nothing"]);
+    for line in [[text(&nothing), "shoal:/t"], ["shoal:/nothing", text(&back)]] {
+        let answer = shoal(&cluster, 1, &[&["sync", "--delete"], &line[..]].concat());
+        assert!(answer.stderr.contains("SRC is empty"), "{}", answer.stderr);
+    }
+    assert_eq!(content::describe(&back).unwrap().len(), content::describe(&here).unwrap().len());
+    assert_eq!(names(&cluster, "/t"), ["x/", "y"]);
     for (line, words) in [
         (["sync", text(&here), text(&back)], "shoal:/path"),
         (["sync", "shoal:/a", "shoal:/b"], "shoal cp -r"),

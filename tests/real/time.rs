@@ -289,7 +289,7 @@ fn of_two_devices_that_write_one_path_at_once_both_versions_are_kept_and_shown()
     let mut writing = writing.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = writing.stdin.take().unwrap();
     input.write_all(&slow).unwrap();
-    let begun = || cluster.status().unwrap()["pending"].as_u64() > Some(0);
+    let begun = || cluster.status().unwrap()["uploads"].as_u64() > Some(0);
     eventually("the upload of the first", Duration::from_secs(20), begun).unwrap();
     // It has looked at the path by now, and the other one is done before it.
     let quicker = shoal("second", &["--json", "put", text(&quick), "/f"]);

@@ -6,9 +6,9 @@
 
 use std::sync::LazyLock;
 
-use client::keys::{Keys, MasterKey};
+use client::keys::{Keys, MasterKey, NodeKey};
 use client::manifest::{ManifestKey, Page, PageId, Reader, Totals};
-use client::meta::{Entry, EntryPlace, VersionMeta, VersionPlace};
+use client::meta::{Entry, EntryPlace, FolderAttributes, VersionMeta, VersionPlace};
 use client::names::Name;
 use client::seal::aead::{self, Place};
 use client::seal::{Codec, ExtentKey, IntegrityError, Secret, open_chunk_key, seal_chunk_key};
@@ -26,6 +26,16 @@ const MANIFEST: ManifestKey = ManifestKey([6; 32]);
 const PAGE: PageId = PageId { account: ACCOUNT, version: VERSION, page: 0 };
 
 static KEYS: LazyLock<Keys> = LazyLock::new(|| MasterKey([7; 32]).derive());
+/// What seals what: an entry its folder's key, a version its file's.
+fn key(what: u8) -> [u8; 32] {
+    match what {
+        0 => KEYS.node_key(FOLDER).0,
+        1 => KEYS.node_key(NODE).0,
+        2 => MANIFEST.0,
+        _ => *METADATA,
+    }
+}
+
 /// The client keeps this key to itself; [`check_places`] proves that it is the one.
 static METADATA: LazyLock<[u8; 32]> = LazyLock::new(|| blake3::derive_key("shoal v1 metadata key", &[7; 32]));
 
@@ -69,9 +79,9 @@ fn check_places() {
     let name = b"a";
     let entry = Entry { name: Name::new(name).unwrap(), folder: None };
     let sealed = entry.seal(&KEYS, &entry_place(name)).unwrap();
-    aead::open::<Entry>(&METADATA, &place(0, name), 1, &sealed).expect("the place of an entry");
+    aead::open::<(Name, Option<FolderAttributes>, NodeKey)>(&key(0), &place(0, name), 1, &sealed).expect("the place of an entry");
     let place_of_version = VersionPlace { account: ACCOUNT, node: NODE, version: VERSION };
-    let meta = aead::seal_bounded(&METADATA, &place(1, name), 1, &Raw(&[])).unwrap();
+    let meta = aead::seal_bounded(&key(1), &place(1, name), 1, &Raw(&[])).unwrap();
     let refused = VersionMeta::open(&KEYS, &place_of_version, &meta);
     assert!(matches!(refused, Err(IntegrityError::Malformed { .. })), "the place of a version: {refused:?}");
     let page = aead::seal(&MANIFEST.0, &place(2, name), 1, &Raw(&[])).unwrap();
@@ -87,11 +97,10 @@ fuzz_target!(init: check_places(), |bytes: &[u8]| {
     let what = what % 4;
     // The name that an entry's bytes would decode to: a length and so many bytes.
     let name = rest.split_first().and_then(|(len, name)| name.get(..usize::from(*len))).unwrap_or_default();
-    let key = if what == 2 { &MANIFEST.0 } else { &*METADATA };
     let sealed = if seal % 2 == 0 {
         rest.to_vec()
     } else {
-        match aead::seal(key, &place(what, name), 1, &Raw(rest)) {
+        match aead::seal(&key(what), &place(what, name), 1, &Raw(rest)) {
             Ok(sealed) => sealed,
             Err(_) => return,
         }
@@ -99,6 +108,7 @@ fuzz_target!(init: check_places(), |bytes: &[u8]| {
     match what {
         0 => {
             let Ok(sealed) = BoundedBytes::try_from(sealed) else { return };
+            let _ = Entry::open_with(&KEYS.node_key(FOLDER), &entry_place(name), &sealed);
             if let Ok(entry) = Entry::open(&KEYS, &entry_place(name), &sealed) {
                 let again = entry.seal(&KEYS, &entry_place(name)).unwrap();
                 assert_eq!(Entry::open(&KEYS, &entry_place(name), &again).unwrap(), entry);

@@ -2,8 +2,12 @@
 
 mod keys;
 mod prune;
+mod repack;
+mod share;
 mod snapshot;
+mod sync;
 mod time;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -21,17 +25,12 @@ pub use keys::{
     ExportPassphrase, Key, KeyCombine, KeyCommand, KeyExport, KeyImport, KeyPassphrase, KeyPhrase, KeySplit, KeyVerify,
     Lock, Unlock,
 };
-
 pub use prune::{Du, Prune};
-pub use snapshot::{Snapshot, SnapshotCommand};
-pub use time::{AtTime, Diff, Restore, Undelete, Versions};
-
-mod repack;
-mod sync;
-mod verify;
-
 pub use repack::Repack;
+pub use share::{Share, ShareCommand, ShareLs, ShareRevoke};
+pub use snapshot::{Snapshot, SnapshotCommand};
 pub use sync::Sync;
+pub use time::{AtTime, Diff, Restore, Undelete, Versions};
 pub use verify::Verify;
 
 /// An end-to-end-encrypted file store on machines of your own.
@@ -48,6 +47,23 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Cli {
+    /// Reads a command line. `shoal get LINK` alone means: into this folder.
+    ///
+    /// # Errors
+    /// What clap has to say, also where help was asked for.
+    pub fn read(words: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut words: Vec<OsString> = words.collect();
+        let read = Self::try_parse_from(&words);
+        let lacks = |error: &clap::Error| error.kind() == clap::error::ErrorKind::MissingRequiredArgument;
+        if read.as_ref().is_err_and(lacks) && words.iter().any(|word| crate::share::link::is_link(word)) {
+            words.push(".".into());
+            return Self::try_parse_from(&words).or(read);
+        }
+        read
+    }
 }
 
 /// What every command takes.
@@ -119,6 +135,7 @@ pub enum Command {
     Du(Du),
     Sync(Sync),
     Verify(Verify),
+    Share(Share),
     Status(Status),
     Key(Key),
     Unlock(Unlock),
@@ -225,9 +242,10 @@ impl From<Fanout> for crate::transfer::Fanout {
   shoal get -r /photos backup/
   shoal get /db.sql - | psql db
   shoal get /notes.txt@1234 .            # a version, as shoal versions shows it
-  shoal get -r /photos then/ --at 3d     # as it was three days ago")]
+  shoal get -r /photos then/ --at 3d     # as it was three days ago
+  shoal get shoallink1...                # what somebody has shared, into this folder")]
 pub struct Get {
-    /// Remote files and folders
+    /// Remote files and folders; or one link, which goes into this folder where no DEST is named
     #[arg(value_name = "SRC", required = true, num_args = 1..)]
     pub sources: Vec<OsString>,
 
@@ -257,7 +275,7 @@ pub struct Get {
   shoal cat /notes.txt | less
   shoal cat /notes.txt --at 2h")]
 pub struct Cat {
-    /// Remote file
+    /// Remote file, or a link to one
     #[arg(value_name = "PATH", required = true)]
     pub paths: Vec<OsString>,
 
@@ -276,7 +294,7 @@ pub struct Cat {
   shoal ls -lr --json / | jq .path
   shoal ls /photos --at 2026-11-21")]
 pub struct Ls {
-    /// Remote path
+    /// Remote path, or a link
     #[arg(value_name = "PATH", default_value = "/")]
     pub path: OsString,
 
@@ -505,6 +523,12 @@ mod tests {
         assert_eq!(put.sources, ["a", "b", "-"]);
         assert_eq!((put.dest, put.recursive), ("/dest".into(), true));
         assert_eq!(put.redundancy.unwrap().to_string(), "4/6");
+        let words = |line: &str| line.split_whitespace().map(OsString::from).collect::<Vec<_>>().into_iter();
+        let Command::Get(get) = Cli::read(words("shoal get shoallink1abc --json")).unwrap().command else {
+            panic!("not a get");
+        };
+        assert_eq!((get.sources, get.dest), (vec!["shoallink1abc".into()], ".".into()));
+        assert!(Cli::read(words("shoal get /a")).is_err() && Cli::read(words("shoal mv shoallink1")).is_err());
         let Command::Get(get) = parse("get /a -").unwrap().command else { panic!("not a get") };
         assert_eq!((get.sources, get.dest), (vec!["/a".into()], "-".into()));
     }

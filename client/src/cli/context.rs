@@ -10,7 +10,8 @@ use super::passphrase;
 use super::progress::Visible;
 use super::report::{Direction, Reporter};
 use crate::cancel::{Cancel, Interrupted};
-use crate::session::{Session, SessionOptions};
+use crate::session::guest::Invitation;
+use crate::session::{Session, SessionOptions, Through};
 
 /// One command under way.
 pub struct Context {
@@ -62,6 +63,18 @@ impl Context {
             let home = passphrase::open_home(&self.global, path).await?;
             Ok::<_, anyhow::Error>(Session::with_home(home, options).await?)
         };
+        let session = self.cancel.guard(opening).await.ok_or(Interrupted)??;
+        self.session = Some(session.clone());
+        Ok(session)
+    }
+
+    /// A session for whoever has a link and has not joined.
+    ///
+    /// # Errors
+    /// When the directory cannot be reached, or the link is not for guests, or not any more.
+    pub async fn guest(&mut self, link: Invitation<'_>, through: Through) -> anyhow::Result<Session> {
+        let options = SessionOptions { directory: self.global.directory.clone(), quiet: self.is_silent() };
+        let opening = Session::open_guest(link, through, &options);
         let session = self.cancel.guard(opening).await.ok_or(Interrupted)??;
         self.session = Some(session.clone());
         Ok(session)

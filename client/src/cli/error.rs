@@ -19,6 +19,10 @@ pub enum CommandError {
     NoName { path: String },
     #[error("standard input can be stored once, and not twice")]
     StdinTwice,
+    #[error("a link is fetched by itself, and not with other sources")]
+    LinkAmongOthers,
+    #[error("what somebody shares is read as it is now; leave --at away")]
+    LinkAt,
     #[error("a folder is compared with itself at two times, or with another folder: not both")]
     FolderTwice,
     #[error("{} is no time and no snapshot", Shown(given))]

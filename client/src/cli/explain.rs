@@ -4,6 +4,7 @@
 
 mod keys;
 mod past;
+mod share;
 mod sync;
 
 use std::error::Error;
@@ -119,6 +120,9 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     if let Some(error) = error.downcast_ref::<io::Error>() {
         return judge_io(error);
     }
+    if let Some(verdict) = share::judge(error) {
+        return Some(verdict);
+    }
     if error.is::<Interrupted>() {
         return Some(Verdict::new(Exit::Interrupted));
     }
@@ -221,6 +225,8 @@ fn judge_session(error: &SessionError) -> Option<Verdict> {
         }
         SessionError::Map(_) => Verdict::new(Exit::Integrity),
         SessionError::UnknownPeer { .. } => Verdict::new(Exit::Unreachable),
+        SessionError::NoKey { .. } => Verdict::new(Exit::Integrity),
+        SessionError::Misused { .. } => Verdict::new(Exit::Failure),
         SessionError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
         SessionError::Key { .. } | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
     })
@@ -253,6 +259,7 @@ fn judge_refusal(refusal: &Refusal) -> Verdict {
         Refusal::Ticket(_) => {
             Verdict::hint(Exit::Authentication, "ask for a new one: shoal-directory ticket --role client --data DIR")
         }
+        Refusal::Share(fault) => share::judge_fault(*fault),
         Refusal::Exists(_) | Refusal::Conflict => Verdict::new(Exit::Conflict),
         Refusal::OldGeneration { .. } => Verdict::new(Exit::Integrity),
         Refusal::Busy => Verdict::new(Exit::Unreachable),
@@ -272,7 +279,7 @@ fn judge_enroll(error: &EnrollError) -> Verdict {
             Exit::Unreachable,
             "see that shoal-directory serve runs there; if it has another address now, name it with --directory HOST:PORT",
         ),
-        EnrollError::Refused(source) => judge_call(source),
+        EnrollError::Refused(source) | EnrollError::NoGuest(source) => judge_call(source),
         EnrollError::Misbehaved { .. } => Verdict::new(Exit::Authentication),
         EnrollError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
         EnrollError::Key(_) | EnrollError::Trust(_) | EnrollError::Bind(_) => Verdict::new(Exit::Failure),
@@ -301,6 +308,8 @@ fn judge_command(error: &CommandError) -> Verdict {
         }
         CommandError::SameName { .. }
         | CommandError::StdinTwice
+        | CommandError::LinkAmongOthers
+        | CommandError::LinkAt
         | CommandError::FolderToStdout
         | CommandError::SnapshotName { .. }
         | CommandError::NoTime { .. } => Verdict::new(Exit::Usage),

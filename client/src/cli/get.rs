@@ -13,7 +13,7 @@ use super::context::Context;
 use super::error::CommandError;
 use super::get_tree::{self, Tree};
 use super::report::{Direction, Reporter};
-use super::{Outcome, stdout};
+use super::{Outcome, link, stdout};
 use crate::cancel::Interrupted;
 use crate::down;
 use crate::folder::destination::{Brings, Goes, Stands, decide};
@@ -26,6 +26,7 @@ use crate::names::RemotePath;
 use crate::past::spot::{moment, spot};
 use crate::past::{Moment, PastError};
 use crate::session::Session;
+use crate::share::link::is_link;
 use crate::transfer::{GetJob, GetOptions, Progress, Target};
 
 /// Jobs that wait: each holds an open file.
@@ -35,8 +36,22 @@ const JOBS_WAITING: usize = 32;
 type Source = (RemotePath, Option<Entry>, Option<u64>);
 
 pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
-    let paths = args.sources.iter().map(|path| RemotePath::from_os(path)).collect::<Result<Vec<_>, _>>()?;
-    let session = context.session().await?;
+    if is_link(&args.dest) {
+        return Err(CommandError::LinkAmongOthers.into());
+    }
+    let opened = match args.sources.as_slice() {
+        [only] => link::open(context, only, args.time.at.is_some()).await?,
+        several if several.iter().any(|source| is_link(source)) => return Err(CommandError::LinkAmongOthers.into()),
+        _ => None,
+    };
+    let paths = match &opened {
+        Some(_) => Vec::new(),
+        None => args.sources.iter().map(|path| RemotePath::from_os(path)).collect::<Result<Vec<_>, _>>()?,
+    };
+    let session = match &opened {
+        Some(opened) => opened.session.clone(),
+        None => context.session().await?,
+    };
     let cancel = context.cancel.clone();
     let to_stdout = args.dest == "-";
     let mut reporter = context.reporter(Direction::Down);
@@ -48,7 +63,11 @@ pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
         let at = moment(&session, args.time.at.as_ref()).await?;
         anyhow::Ok((at, find(&session, paths, at, args.recursive, &reporter).await?))
     };
-    let (at, sources) = cancel.guard(finding).await.ok_or(Interrupted)??;
+    let (at, sources) = match opened {
+        // A folder that somebody has shared is meant with all that is in it.
+        Some(opened) => (None, vec![(opened.path, Some(opened.entry), None)]),
+        None => cancel.guard(finding).await.ok_or(Interrupted)??,
+    };
     if let Some(moment) = at {
         context.note(&format!("as of {moment}"));
     }
@@ -206,7 +225,7 @@ impl Work {
     pub(super) async fn send(&self, entry: &Entry, target: Target, shown: String) {
         let Some(file) = entry.file() else { return };
         self.reporter.announce(file.meta.size);
-        self.jobs.send(GetJob::of(entry.node, file, target, shown)).await.ok();
+        self.jobs.send(GetJob::of(entry.node, file, target, shown).within(entry)).await.ok();
     }
 
     /// Tells what became of a link, which is done at once.

@@ -4,6 +4,7 @@ use super::args::Ls;
 use super::context::Context;
 use super::entry::{self, Row};
 use super::exit::Exit;
+use super::link::{self, Opened};
 use super::{Outcome, output};
 use crate::folder::{Entry, Listing};
 use crate::names::RemotePath;
@@ -14,19 +15,25 @@ use crate::session::Session;
 const ALIGNED_ROWS: usize = 256;
 
 pub(super) async fn run(context: &mut Context, args: Ls) -> Outcome {
-    let path = RemotePath::from_os(&args.path)?;
-    let session = context.session().await?;
-    let spot = spot(&session, &path, moment(&session, args.time.at.as_ref()).await?, false).await?;
-    if let Some(moment) = spot.moment {
-        context.note(&format!("as of {moment}"));
-    }
-    let at = spot.at;
-    let start = match spot.target()? {
+    let (session, at, path, entry) = match link::open(context, &args.path, args.time.at.is_some()).await? {
+        Some(Opened { session, path, entry }) => (session, None, path, Some(entry)),
+        None => {
+            let path = RemotePath::from_os(&args.path)?;
+            let session = context.session().await?;
+            let spot = spot(&session, &path, moment(&session, args.time.at.as_ref()).await?, false).await?;
+            if let Some(moment) = spot.moment {
+                context.note(&format!("as of {moment}"));
+            }
+            let entry = spot.target()?.cloned();
+            let path = if entry.is_some() { spot.path.clone() } else { path };
+            (session, spot.at, path, entry)
+        }
+    };
+    let start = match entry {
         None => (session.root(), path),
-        Some(entry) if entry.is_folder() => (entry.node, spot.path.clone()),
+        Some(entry) if entry.is_folder() => (entry.node, path),
         Some(entry) => {
-            let row = (spot.path.clone(), entry.clone());
-            show(context, &[row], args.long)?;
+            show(context, &[(path, entry)], args.long)?;
             return Ok(Exit::Ok);
         }
     };

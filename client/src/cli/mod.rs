@@ -26,6 +26,7 @@ mod get;
 mod get_tree;
 mod join;
 mod key;
+mod link;
 mod ls;
 mod mkdir;
 mod mv;
@@ -37,6 +38,7 @@ mod redundancy;
 mod repack;
 mod restore;
 mod rm;
+mod share;
 mod snapshot;
 mod stat;
 mod status;
@@ -52,7 +54,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use common::telemetry;
 use tokio::runtime::{Builder, Runtime};
 
@@ -70,7 +71,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             error.print().ok(); // help or usage; when nobody reads it there is nobody to tell
@@ -125,6 +126,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Mkdir(args) => stoppable(&cancel, mkdir::run(&mut context, args)).await,
         Command::Mv(args) => stoppable(&cancel, mv::run(&mut context, args)).await,
         Command::Rm(args) => stoppable(&cancel, rm::run(&mut context, args)).await,
+        Command::Share(args) => stoppable(&cancel, share::run(&mut context, args)).await,
         Command::Redundancy(args) => stoppable(&cancel, redundancy::run(&mut context, args)).await,
         Command::Key(args) => stoppable(&cancel, key::run(&mut context, args)).await,
         Command::Unlock(args) => stoppable(&cancel, unlock::unlock(&mut context, args)).await,

@@ -213,8 +213,7 @@ impl Work {
             }
         };
         let progress = Arc::clone(&self.reporter) as Arc<dyn Progress>;
-        let compression = Compression::default();
-        Ok(PutOptions { redundancy, fanout: Fanout::default(), compression, cancel, progress })
+        Ok(PutOptions { redundancy, fanout: Fanout::default(), compression: Compression::Auto, cancel, progress })
     }
 
     /// What was done since the last one.

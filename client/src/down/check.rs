@@ -9,7 +9,7 @@ use common::id::{PeerId, VersionId};
 use common::map::{ClusterMap, PeerState};
 use common::proto::parts::Placement;
 
-use super::manifest::{Run, Walk, first_pages};
+use super::manifest::{Run, Walk, first_of, first_pages};
 use super::{Down, DownError};
 use crate::folder::FileVersion;
 use crate::session::Session;
@@ -61,7 +61,7 @@ impl Checker {
     /// Only what makes going on senseless.
     pub async fn check(&self, files: &[&FileVersion]) -> Result<Vec<Result<Health, DownError>>, DownError> {
         let short: Vec<VersionId> = files.iter().filter(|file| file.meta.pages == 1).map(|file| file.version).collect();
-        let first = if short.is_empty() { None } else { Some(first_pages(&self.0, &short).await?) };
+        let first = if short.is_empty() { None } else { Some(first_pages(&self.0, first_of(short)).await?) };
         let map = self.0.session.map();
         let mut answers = Vec::with_capacity(files.len());
         for file in files {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use common::id::VersionId;
 use tokio::task::spawn_blocking;
 
-use super::manifest::{FirstPages, Run, Walk, first_pages};
+use super::manifest::{FirstPages, Run, Walk, first_of, first_pages};
 use super::{Down, DownError};
 use crate::local::LocalError;
 use crate::local::read::SourceFile;
@@ -96,7 +96,7 @@ impl Comparer {
     async fn pages(&self, mut versions: Vec<VersionId>) -> Result<HashMap<VersionId, Arc<FirstPages>>, DownError> {
         let mut pages = HashMap::new();
         while !versions.is_empty() {
-            let first = Arc::new(first_pages(&self.0, &versions).await?);
+            let first = Arc::new(first_pages(&self.0, first_of(versions.iter().copied())).await?);
             let before = versions.len();
             versions.retain(|version| !first.missing.contains(version) && !first.pages.contains_key(version));
             pages.extend(first.pages.keys().map(|version| (*version, Arc::clone(&first))));

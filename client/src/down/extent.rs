@@ -24,6 +24,6 @@ impl ExtentReader {
     pub(crate) async fn read(&self, extent: Extent, placement: Arc<Placement>) -> Result<Verified, DownError> {
         let permit = Arc::clone(&self.0.in_flight).acquire_owned().await;
         let _permit = permit.map_err(|closed| DownError::Bug(closed.to_string()))?;
-        fetch::extent(&self.0, &Run { located: Located { offset: 0, extent }, placement }).await
+        fetch::extent(&self.0, &Run::own(Located { offset: 0, extent }, placement)).await
     }
 }

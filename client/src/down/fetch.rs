@@ -12,8 +12,9 @@ use common::address::ShardAddress;
 use common::erasure;
 use common::id::{ChunkId, PeerId};
 use common::map::PeerState;
+use common::pass::SignedPass;
 use common::proto::parts::{Placement, ShardAt};
-use common::proto::peer::GetShard;
+use common::proto::peer::{GetShard, ReadShard};
 use common::transport::{CallError, Link};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -105,7 +106,8 @@ impl Drop for Loaded {
 /// Fetches and opens one run. It lies in memory as it will in the file, modulo blocks.
 pub(super) async fn extent(down: &Down, run: &Run) -> Result<Verified, DownError> {
     let (placement, extent, at) = (&*run.placement, &run.located.extent, run.located.offset);
-    let mut fetching = Fetching { down, placement, extent, at, why: Vec::new(), lied: None, waiting: Vec::new() };
+    let pass = run.pass(down).await?;
+    let mut fetching = Fetching { down, placement, pass, extent, at, why: Vec::new(), lied: None, waiting: Vec::new() };
     let mut have = 0;
     for round in 0..=ROUNDS.len() {
         if let Some(pause) = round.checked_sub(1).and_then(|last| ROUNDS.get(last)) {
@@ -114,6 +116,7 @@ pub(super) async fn extent(down: &Down, run: &Run) -> Result<Verified, DownError
             }
             down.session.look_for_map();
             sleep(*pause).await;
+            fetching.pass = run.pass(down).await?;
             fetching.why.clear();
         }
         fetching.waiting.clear();
@@ -139,12 +142,18 @@ pub(super) async fn extent(down: &Down, run: &Run) -> Result<Verified, DownError
 
 /// Fetches the sealed bytes of a range of a chunk kept as copies, from any one holder, unverified: for runs that lie together, each of
 /// which is opened on its own. `None` when nobody delivers at once.
-pub(super) async fn range(down: &Down, placement: &Placement, offset: u32, len: u32) -> Option<BytesMut> {
+pub(super) async fn range(
+    down: &Down,
+    placement: &Placement,
+    pass: Option<SignedPass>,
+    offset: u32,
+    len: u32,
+) -> Option<BytesMut> {
     for shard in holders(down, placement) {
         let Ok(link) = down.session.peer(shard.peer) else { continue };
         let loaded = down.load.add(shard.peer);
         let room = BytesMut::with_capacity(len as usize);
-        let got = tokio::time::timeout(HEDGE * 5, read(link, shard, offset, len, room, loaded)).await;
+        let got = tokio::time::timeout(HEDGE * 5, read(link, (shard, pass.clone()), offset, len, room, loaded)).await;
         match got {
             Ok((_, Ok(bytes))) => return Some(bytes),
             Ok((_, Err(_))) => {}
@@ -190,6 +199,8 @@ fn each_share_first(holders: Vec<ShardAt>) -> Vec<ShardAt> {
 struct Fetching<'a> {
     down: &'a Down,
     placement: &'a Placement,
+    /// What peers are shown where the chunk is another account's.
+    pass: Option<SignedPass>,
     extent: &'a Extent,
     /// Where the run begins in the file.
     at: u64,
@@ -289,7 +300,7 @@ impl Fetching<'_> {
                 ..=SMALL_BYTES => Buffer::with_room(len as usize),
                 _ => self.down.pool.take_for(self.at),
             };
-            attempts.spawn(read(link, shard, offset, len, room, loaded));
+            attempts.spawn(read(link, (shard, self.pass.clone()), offset, len, room, loaded));
             self.waiting.push(shard.peer);
             return true;
         }
@@ -378,15 +389,21 @@ impl Room for BytesMut {
 /// Reads a range of a shard into one buffer. More than was asked for is refused; fewer bytes fail when they are opened.
 async fn read<R: Room>(
     link: Link,
-    shard: ShardAt,
+    (shard, pass): (ShardAt, Option<SignedPass>),
     offset: u32,
     len: u32,
     mut room: R,
     _loaded: Loaded,
 ) -> (ShardAt, Result<R, CallError>) {
-    let request = GetShard { account: None, address: shard.address, offset, len };
+    let address = shard.address;
     let work = async {
-        let (_, mut body) = link.call_once(&request, Vec::new(), PATIENCE).await?;
+        let mut body = match pass {
+            None => {
+                let request = GetShard { account: None, address, offset, len };
+                link.call_once(&request, Vec::new(), PATIENCE).await?.1
+            }
+            Some(pass) => link.call_once(&ReadShard { pass, address, offset, len }, Vec::new(), PATIENCE).await?.1,
+        };
         let max = len as usize;
         let mut left = max;
         while let Some(piece) = body.chunk().await? {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::id::VersionId;
+use common::id::{NameToken, NodeId, VersionId};
 use common::proto::directory::Manifests;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -29,12 +29,13 @@ struct What {
     version: VersionId,
     meta: VersionMeta,
     manifest: Option<Arc<Manifests>>,
+    at: Option<(NodeId, NameToken)>,
 }
 
 /// Fetches one file.
 pub(super) async fn get(down: &Arc<Down>, job: GetJob) -> Result<GetDone, DownError> {
-    let GetJob { version, meta, manifest, target, shown, .. } = job;
-    let what = What { version, meta, manifest };
+    let GetJob { version, meta, manifest, target, shown, at, .. } = job;
+    let what = What { version, meta, manifest, at };
     match target {
         Target::File(download) => {
             if is_there(down, &what, download.destination()).await? {
@@ -66,7 +67,7 @@ async fn is_there(down: &Arc<Down>, what: &What, destination: &Path) -> Result<b
     if !blocking(move || looks_like(&path, &meta)).await? {
         return Ok(false);
     }
-    let walk = Walk::new(down, what.version, &what.meta).with(what.manifest.clone());
+    let walk = Walk::new(down, what.version, &what.meta).with(what.manifest.clone()).within(what.at);
     if !whole_is_there(walk, destination.to_owned()).await? {
         return Ok(false);
     }
@@ -197,9 +198,9 @@ type Left = Option<(Arc<File>, u64)>;
 /// The runs of a version in order, fetched ahead; not those that are left and good.
 fn ordered(down: &Arc<Down>, what: &What, left: Left) -> mpsc::Receiver<Result<Next, DownError>> {
     let (queue, runs) = mpsc::channel(RUNS_IN_FLIGHT);
-    let (down, What { version, meta, manifest }) = (Arc::clone(down), what.clone());
+    let (down, What { version, meta, manifest, at }) = (Arc::clone(down), what.clone());
     tokio::spawn(async move {
-        let mut walk = Walk::new(&down, version, &meta).with(manifest);
+        let mut walk = Walk::new(&down, version, &meta).with(manifest).within(at);
         loop {
             let next = tokio::select! {
                 next = start_next(&down, &mut walk, &left) => next,

@@ -3,21 +3,50 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use common::id::{ChunkId, VersionId};
-use common::proto::directory::{ManifestWant, Manifests, ReadManifests};
+use common::id::{ChunkId, NameToken, NodeId, VersionId};
+use common::pass::SignedPass;
+use common::proto::directory::{Manifests, SharedWant};
 use common::proto::parts::{PlacedChunk, Placement};
 
 use super::{Down, DownError};
 use crate::manifest::{Located, Page, PageId, Reader};
 use crate::meta::VersionMeta;
+use crate::session::{HeldPass, Read};
 
-/// Where the chunks of some pages are.
-pub(super) type Placements = HashMap<ChunkId, Arc<Placement>>;
+/// Where the chunks of some pages are, and what lets us read them where they are another account's.
+pub(super) type Placements = HashMap<ChunkId, Placed>;
+
+/// Where one chunk is.
+#[derive(Clone)]
+pub(super) struct Placed {
+    pub(super) placement: Arc<Placement>,
+    pass: Option<Arc<HeldPass>>,
+}
 
 /// A run of a file and where its chunk is.
 pub(super) struct Run {
     pub(super) located: Located,
     pub(super) placement: Arc<Placement>,
+    /// Of a chunk that is somebody else's, with the page that names it.
+    pass: Option<(Arc<HeldPass>, SharedWant)>,
+}
+
+impl Run {
+    /// A run of a chunk of the account's own.
+    pub(super) fn own(located: Located, placement: Arc<Placement>) -> Self {
+        Self { located, placement, pass: None }
+    }
+
+    /// What a peer is shown so that it lets us read the chunk; `None` for the account's own. Asked for anew when its time is nearly over.
+    pub(super) async fn pass(&self, down: &Down) -> Result<Option<SignedPass>, DownError> {
+        let Some((held, page)) = &self.pass else { return Ok(None) };
+        if let Some(pass) = held.fresh() {
+            return Ok(Some(pass.clone()));
+        }
+        let read = down.session.read_manifests(vec![*page]).await?;
+        let pass = read.passes().get(&self.located.extent.chunk).and_then(|held| held.fresh().cloned());
+        pass.map(Some).ok_or(DownError::Gone { version: page.version })
+    }
 }
 
 /// The first pages of many versions: each version's page 0 where it has one, as far as the answer had room.
@@ -27,26 +56,36 @@ pub(super) struct FirstPages {
     pub(super) placements: Placements,
 }
 
-/// Asks for page 0 of these versions. Those that are neither in `pages` nor `missing` have to be asked for again.
-pub(super) async fn first_pages(down: &Down, versions: &[VersionId]) -> Result<FirstPages, DownError> {
-    let wants: Vec<_> = versions.iter().map(|version| ManifestWant { version: *version, from: 0 }).collect();
-    let Ok(wants) = wants.try_into() else { return Err(DownError::Bug("too many versions asked".to_owned())) };
-    Ok(down.session.call_directory(&ReadManifests { wants }).await?.into())
+/// The first pages of versions of the own tree.
+pub(super) fn first_of(versions: impl IntoIterator<Item = VersionId>) -> Vec<SharedWant> {
+    versions.into_iter().map(|version| SharedWant { version, from: 0, at: None }).collect()
 }
 
-impl From<Manifests> for FirstPages {
-    fn from(answer: Manifests) -> Self {
+/// Asks for first pages. Versions that are neither in `pages` nor `missing` have to be asked for again.
+pub(super) async fn first_pages(down: &Down, wants: Vec<SharedWant>) -> Result<FirstPages, DownError> {
+    Ok(down.session.read_manifests(wants).await?.into())
+}
+
+impl From<Read> for FirstPages {
+    fn from(read: Read) -> Self {
+        let placements = placements(&read);
+        let answer = read.manifests;
         let pages = answer.pages.into_iter().filter(|page| page.page == 0);
         Self {
             pages: pages.map(|page| (page.version, page.sealed.into_inner())).collect(),
             missing: answer.missing.into_inner(),
-            placements: placements(answer.placements.into_inner()),
+            placements,
         }
     }
 }
 
-fn placements(placed: Vec<PlacedChunk>) -> Placements {
-    placed.into_iter().map(|placed| (placed.chunk, Arc::new(placed.placement))).collect()
+fn placements(read: &Read) -> Placements {
+    let passes = read.passes();
+    let placed = |placed: &PlacedChunk| {
+        let (placement, pass) = (Arc::new(placed.placement.clone()), passes.get(&placed.chunk).cloned());
+        (placed.chunk, Placed { placement, pass })
+    };
+    read.manifests.placements.iter().map(placed).collect()
 }
 
 /// Walks all runs of one version.
@@ -58,16 +97,31 @@ pub(super) struct Walk<'a> {
     ready: VecDeque<Run>,
     /// As much of the manifest as is there already.
     ahead: Option<Arc<Manifests>>,
+    /// Where the file is.
+    at: Option<(NodeId, NameToken)>,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(down: &'a Down, version: VersionId, meta: &'a VersionMeta) -> Self {
-        Self { down, version, meta, reader: Some(Reader::new(meta.totals())), ready: VecDeque::new(), ahead: None }
+        Self {
+            down,
+            version,
+            meta,
+            reader: Some(Reader::new(meta.totals())),
+            ready: VecDeque::new(),
+            ahead: None,
+            at: None,
+        }
     }
 
     /// Begins with these pages, as far as they are this version's.
     pub(super) fn with(self, ahead: Option<Arc<Manifests>>) -> Self {
         Self { ahead, ..self }
+    }
+
+    /// The file is there.
+    pub(super) fn within(self, at: Option<(NodeId, NameToken)>) -> Self {
+        Self { at, ..self }
     }
 
     /// The next run in the order of the file; `None` once the whole manifest was seen and adds up.
@@ -89,22 +143,21 @@ impl<'a> Walk<'a> {
 
     async fn read(&mut self, from: u32) -> Result<(), DownError> {
         if let Some(ahead) = self.ahead.take()
-            && self.accept_all(Arc::unwrap_or_clone(ahead))?
+            && self.accept_all(&Read::own(Arc::unwrap_or_clone(ahead)))?
         {
             return Ok(());
         }
-        let wants = vec![ManifestWant { version: self.version, from }];
-        let Ok(wants) = wants.try_into() else { return Err(DownError::Bug("one version is too many".to_owned())) };
-        let answer = self.down.session.call_directory(&ReadManifests { wants }).await?;
-        if self.accept_all(answer)? { Ok(()) } else { Err(DownError::Gone { version: self.version }) }
+        let want = SharedWant { version: self.version, from, at: self.at };
+        let read = self.down.session.read_manifests(vec![want]).await?;
+        if self.accept_all(&read)? { Ok(()) } else { Err(DownError::Gone { version: self.version }) }
     }
 
     /// Takes an answer's pages of this version; whether there were any.
-    fn accept_all(&mut self, answer: Manifests) -> Result<bool, DownError> {
-        let placements = placements(answer.placements.into_inner());
+    fn accept_all(&mut self, read: &Read) -> Result<bool, DownError> {
+        let placements = placements(read);
         let mut came = false;
         let version = self.version;
-        for page in answer.pages.into_iter().filter(|page| page.version == version) {
+        for page in read.manifests.pages.iter().filter(|page| page.version == version) {
             came = true;
             self.accept(page.page, &page.sealed, &placements)?;
         }
@@ -122,11 +175,13 @@ impl<'a> Walk<'a> {
     pub(super) fn accept(&mut self, page: u32, sealed: &[u8], placements: &Placements) -> Result<(), DownError> {
         let Some(reader) = &mut self.reader else { return Ok(()) };
         let id = PageId { account: self.down.session.account(), version: self.version, page };
-        let page = Page::open(&self.meta.manifest_key, &id, sealed)?;
-        for located in reader.accept(&page)? {
+        let opened = Page::open(&self.meta.manifest_key, &id, sealed)?;
+        for located in reader.accept(&opened)? {
             let chunk = located.extent.chunk;
-            let placement = placements.get(&chunk).cloned().ok_or(DownError::Unplaced { chunk })?;
-            self.ready.push_back(Run { located, placement });
+            let Placed { placement, pass } = placements.get(&chunk).cloned().ok_or(DownError::Unplaced { chunk })?;
+            let page = SharedWant { version: self.version, from: page, at: self.at };
+            let pass = pass.map(|pass| (pass, page));
+            self.ready.push_back(Run { located, placement, pass });
         }
         Ok(())
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use common::id::ChunkId;
+use common::pass::SignedPass;
+use common::proto::directory::SharedWant;
 use common::proto::parts::Placement;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -16,6 +18,7 @@ use super::manifest::{FirstPages, Run, Walk, first_pages};
 use super::{Down, DownError, fetch, file};
 use crate::local::write::{Durability, looks_like, settle_mode};
 use crate::pack::PACK_FILE_MAX;
+use crate::session::Read;
 use crate::transfer::{GetDone, GetJob, Target};
 
 /// Bytes of a pack that are read at once.
@@ -63,7 +66,7 @@ fn begin_with_what_is_there(down: &Down, jobs: Vec<GetJob>) -> Result<(Vec<Wante
             later.push(job);
             continue;
         };
-        let mut first = Arc::unwrap_or_clone(manifest).into();
+        let mut first = Read::own(Arc::unwrap_or_clone(manifest)).into();
         let (mut located, mut left) = open_pages(down, vec![job], &mut first)?;
         wanted.append(&mut located);
         later.append(&mut left);
@@ -75,10 +78,11 @@ fn begin_with_what_is_there(down: &Down, jobs: Vec<GetJob>) -> Result<(Vec<Wante
 async fn locate(down: &Down, mut jobs: Vec<GetJob>) -> Result<Vec<Wanted>, DownError> {
     let mut wanted = Vec::with_capacity(jobs.len());
     while !jobs.is_empty() {
-        let versions: Vec<_> = jobs.iter().map(|job| job.version).collect();
-        let mut first = first_pages(down, &versions).await?;
+        let asked = jobs.len();
+        let wants = jobs.iter().map(|job| SharedWant { version: job.version, from: 0, at: job.at }).collect();
+        let mut first = first_pages(down, wants).await?;
         let (mut located, later) = open_pages(down, jobs, &mut first)?;
-        if later.len() == versions.len() {
+        if later.len() == asked {
             return Err(DownError::Bug("the directory answered for no file".to_owned()));
         }
         wanted.append(&mut located);
@@ -118,7 +122,7 @@ fn open_pages(down: &Down, jobs: Vec<GetJob>, first: &mut FirstPages) -> Result<
 }
 
 fn only_run(down: &Down, job: &GetJob, sealed: &[u8], first: &FirstPages) -> Result<Run, DownError> {
-    let mut walk = Walk::new(down, job.version, &job.meta);
+    let mut walk = Walk::new(down, job.version, &job.meta).within(job.at);
     walk.accept(0, sealed, &first.placements)?;
     walk.take_only().ok_or(DownError::Gone { version: job.version })
 }
@@ -198,11 +202,16 @@ fn neighbours(files: Vec<Wanted>) -> Vec<Vec<Wanted>> {
 }
 
 async fn fetch_group(down: &Arc<Down>, group: Vec<Wanted>, _permit: OwnedSemaphorePermit) -> Result<(), DownError> {
-    let Some(placement) = group.first().map(|file| Arc::clone(&file.run.placement)) else { return Ok(()) };
+    let Some(first) = group.first() else { return Ok(()) };
+    let placement = Arc::clone(&first.run.placement);
+    let pass = match first.run.pass(down).await {
+        Err(error) if error.is_of_one_file() => return one_by_one(down, group).await,
+        pass => pass?,
+    };
     let from = group.first().map_or(0, |file| file.run.located.extent.offset);
     let until = group.iter().map(|file| file.run.located.extent.offset + file.run.located.extent.len).max();
     let len = until.unwrap_or(from) - from;
-    let bytes = if group.len() > 1 { together(down, &placement, from, len).await } else { None };
+    let bytes = if group.len() > 1 { together(down, &placement, pass, from, len).await } else { None };
     let Some(bytes) = bytes else { return one_by_one(down, group).await };
     let worker = Arc::clone(down);
     let not_good = down.on_a_core(move || open_and_write(&worker, group, &bytes, from)).await??;
@@ -210,8 +219,14 @@ async fn fetch_group(down: &Arc<Down>, group: Vec<Wanted>, _permit: OwnedSemapho
 }
 
 /// The sealed bytes of a range, from a copy or from the whole rebuilt chunk.
-async fn together(down: &Down, placement: &Placement, from: u32, len: u32) -> Option<BytesMut> {
-    if placement.redundancy.k() == 1 { fetch::range(down, placement, from, len).await } else { None }
+async fn together(
+    down: &Down,
+    placement: &Placement,
+    pass: Option<SignedPass>,
+    from: u32,
+    len: u32,
+) -> Option<BytesMut> {
+    if placement.redundancy.k() == 1 { fetch::range(down, placement, pass, from, len).await } else { None }
 }
 
 /// Opens each file's run and writes the file. Blocking. Files whose run did not open are handed back: another holder may have

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use common::id::{NameToken, NodeId, VersionId};
 use common::proto::directory::{Expect, Manifests};
-use common::proto::parts::EntryView;
+use common::proto::parts::{EntryView, VersionView};
 use common::redundancy::Redundancy;
 use common::time::Timestamp;
 
 use super::FolderError;
-use crate::meta::{self, Content, FolderAttributes, Mtime, VersionMeta, VersionPlace};
+use crate::keys::NodeKey;
+use crate::meta::{self, Content, EntryPlace, FolderAttributes, Mtime, VersionMeta, VersionPlace};
 use crate::names::Name;
 use crate::seal::IntegrityError;
 use crate::session::Session;
@@ -47,30 +48,23 @@ pub struct FileVersion {
 impl Entry {
     /// Opens what the directory shows.
     pub(crate) fn open(session: &Session, view: EntryView) -> Result<Self, FolderError> {
-        let (keys, account) = (session.keys(), session.account());
-        let entry = meta::Entry::open_view(keys, account, &view)
-            .map_err(|source| FolderError::Integrity { what: "an entry", source })?;
+        let folder = session.node_key(view.folder)?;
+        Self::open_in(session, &folder, view)
+    }
+
+    /// The same with the folder's key at hand: for whoever opens many of one folder.
+    pub(super) fn open_in(session: &Session, folder: &NodeKey, view: EntryView) -> Result<Self, FolderError> {
+        let account = session.account();
+        let integrity = |source| FolderError::Integrity { what: "an entry", source };
+        let (entry, key) = meta::Entry::open_view_with(folder, account, &view).map_err(integrity)?;
+        session.take_entry(&EntryPlace::of_view(account, &view), &entry, &key).map_err(integrity)?;
         let what = match (entry.folder, view.version) {
             (Some(attributes), None) => What::Folder(attributes),
             (None, Some(version)) => {
                 let integrity = |source| FolderError::Integrity { what: "a version", source };
                 let place = VersionPlace { account, node: view.node, version: version.version };
-                let meta = VersionMeta::open(keys, &place, &version.meta).map_err(integrity)?;
-                if meta.pages != version.pages {
-                    return Err(integrity(IntegrityError::Total {
-                        what: "pages",
-                        wanted: meta.pages.into(),
-                        found: version.pages.into(),
-                    }));
-                }
-                What::File(Box::new(FileVersion {
-                    version: version.version,
-                    meta,
-                    sealed_bytes: version.sealed_bytes,
-                    redundancy: version.redundancy,
-                    committed: version.committed,
-                    manifest: None,
-                }))
+                let meta = VersionMeta::open_with(&key, &place, &version.meta).map_err(integrity)?;
+                What::File(Box::new(FileVersion::of(version, meta)?))
             }
             (Some(_), Some(_)) => return Err(FolderError::Misbehaved { what: "a folder has a version" }),
             (None, None) => return Err(FolderError::Misbehaved { what: "a file has no version" }),
@@ -116,6 +110,26 @@ impl Entry {
 }
 
 impl FileVersion {
+    /// A version as the directory shows it, with its opened metadata.
+    ///
+    /// # Errors
+    /// When the directory says that it has another number of pages.
+    pub(crate) fn of(version: VersionView, meta: VersionMeta) -> Result<Self, FolderError> {
+        if meta.pages != version.pages {
+            let (wanted, found) = (meta.pages.into(), version.pages.into());
+            let source = IntegrityError::Total { what: "pages", wanted, found };
+            return Err(FolderError::Integrity { what: "a version", source });
+        }
+        Ok(Self {
+            version: version.version,
+            meta,
+            sealed_bytes: version.sealed_bytes,
+            redundancy: version.redundancy,
+            committed: version.committed,
+            manifest: None,
+        })
+    }
+
     /// What a symbolic link points to.
     #[must_use]
     pub fn link(&self) -> Option<&[u8]> {

@@ -1,7 +1,6 @@
 //! List: a folder's entries, now or as they were, page by page, in the order of their tokens.
 
 use common::id::{NameToken, NodeId};
-use common::proto::directory::List;
 
 use super::{Entry, FolderError};
 use crate::session::Session;
@@ -35,9 +34,9 @@ impl<'a> Listing<'a> {
         if self.done {
             return Ok(None);
         }
-        let request = List { folder: self.folder, after: self.after, at: self.at };
-        let listing = self.session.call_directory(&request).await?;
+        let listing = self.session.list(self.folder, self.after, self.at).await?;
         self.done = listing.next.is_none();
+        let key = self.session.node_key(self.folder)?;
         let mut page = Vec::with_capacity(listing.entries.len());
         for view in listing.entries {
             if view.folder != self.folder {
@@ -47,7 +46,7 @@ impl<'a> Listing<'a> {
                 return Err(FolderError::Misbehaved { what: "a listing out of order" });
             }
             self.after = Some(view.token);
-            page.push(Entry::open(self.session, view)?);
+            page.push(Entry::open_in(self.session, &key, view)?);
         }
         if let Some(next) = listing.next {
             if self.after.is_some_and(|after| next < after) || (page.is_empty() && self.after == Some(next)) {

@@ -1,4 +1,4 @@
-//! Entry: a name in a folder and, for a folder, its mode and time. A file's own are in its version.
+//! Entry: a name in a folder, the key of what it leads to and, for a folder, its mode and time. A file's own are in its version.
 
 use common::id::{AccountId, NameToken, NodeId};
 use common::proto::parts::{EntryView, NodeKind, SealedEntry};
@@ -6,7 +6,7 @@ use common::redundancy::Redundancy;
 use serde::{Deserialize, Serialize};
 
 use super::Mtime;
-use crate::keys::Keys;
+use crate::keys::{Keys, NodeKey};
 use crate::names::Name;
 use crate::seal::IntegrityError;
 use crate::seal::aead::{self, Place, SealError};
@@ -33,10 +33,25 @@ pub struct FolderAttributes {
 }
 
 /// An opened entry; a folder where it has a folder's attributes. Variable parts are bounded by their types.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry {
     pub name: Name,
     pub folder: Option<FolderAttributes>,
+}
+
+/// What is sealed: the entry, and what reads on from it.
+#[derive(Serialize)]
+pub(super) struct Sealing<'a> {
+    pub(super) name: &'a Name,
+    pub(super) folder: &'a Option<FolderAttributes>,
+    pub(super) key: &'a NodeKey,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Sealed {
+    name: Name,
+    folder: Option<FolderAttributes>,
+    key: NodeKey,
 }
 
 impl EntryPlace {
@@ -44,6 +59,12 @@ impl EntryPlace {
     #[must_use]
     pub fn of(keys: &Keys, account: AccountId, folder: NodeId, name: &Name, node: NodeId) -> Self {
         Self { account, folder, token: name.token(keys), node }
+    }
+
+    /// Where the directory says that an entry is.
+    #[must_use]
+    pub fn of_view(account: AccountId, view: &EntryView) -> Self {
+        Self { account, folder: view.folder, token: view.token, node: view.node }
     }
 
     pub(super) fn place(&self) -> Place {
@@ -61,24 +82,56 @@ impl Entry {
         if self.folder.is_some() { NodeKind::Folder } else { NodeKind::File }
     }
 
+    /// Seals it for this account's own tree, with the key of what it leads to.
+    ///
     /// # Errors
     /// Never for a name that fits; see [`SealError`].
     pub fn seal(&self, keys: &Keys, place: &EntryPlace) -> Result<SealedEntry, SealError> {
-        aead::seal_bounded(&keys.metadata, &place.place(), FORMAT, self)
+        let key = keys.node_key(place.node);
+        let sealing = Sealing { name: &self.name, folder: &self.folder, key: &key };
+        aead::seal_bounded(&keys.node_key(place.folder).0, &place.place(), FORMAT, &sealing)
     }
 
+    /// Opens an entry of this account's own tree.
+    ///
     /// # Errors
-    /// When it was not sealed for this place, or its name is not the one of the place's token.
+    /// When it was not sealed for this place, or its name is not the one of the place's token, or it carries another key than its node's.
     pub fn open(keys: &Keys, place: &EntryPlace, sealed: &SealedEntry) -> Result<Self, IntegrityError> {
-        let entry: Self = aead::open(&keys.metadata, &place.place(), FORMAT, sealed)?;
-        let inconsistent = |field| IntegrityError::Inconsistent { what: WHAT, field };
-        if entry.name.token(keys) != place.token {
-            return Err(inconsistent("its name is another one"));
-        }
-        if entry.folder.is_some_and(|folder| !folder.mtime.is_possible()) {
-            return Err(inconsistent("its time is impossible"));
-        }
+        let (entry, key) = Self::open_with(&keys.node_key(place.folder), place, sealed)?;
+        entry.check_own(keys, place, &key)?;
         Ok(entry)
+    }
+
+    /// Opens an entry with its folder's key; gives what reads on, too. Whoever has only that cannot tell whether the token is the
+    /// name's: the account's device that sealed it has vouched for both.
+    ///
+    /// # Errors
+    /// When it was not sealed for this place in this folder.
+    pub fn open_with(
+        folder: &NodeKey,
+        place: &EntryPlace,
+        sealed: &SealedEntry,
+    ) -> Result<(Self, NodeKey), IntegrityError> {
+        let Sealed { name, folder, key } = aead::open(&folder.0, &place.place(), FORMAT, sealed)?;
+        if folder.is_some_and(|folder| !folder.mtime.is_possible()) {
+            return Err(IntegrityError::Inconsistent { what: WHAT, field: "its time is impossible" });
+        }
+        Ok((Self { name, folder }, key))
+    }
+
+    /// What the account itself can hold an opened entry to.
+    ///
+    /// # Errors
+    /// When its name is not the one of the place's token, or its key not the node's.
+    pub fn check_own(&self, keys: &Keys, place: &EntryPlace, key: &NodeKey) -> Result<(), IntegrityError> {
+        let inconsistent = |field| Err(IntegrityError::Inconsistent { what: WHAT, field });
+        if self.name.token(keys) != place.token {
+            return inconsistent("its name is another one");
+        }
+        if keys.node_key(place.node) != *key {
+            return inconsistent("it carries the key of another node");
+        }
+        Ok(())
     }
 
     /// Opens an entry as the directory shows it, and checks that it is of the kind that the directory says.
@@ -86,11 +139,24 @@ impl Entry {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_view(keys: &Keys, account: AccountId, view: &EntryView) -> Result<Self, IntegrityError> {
-        let place = EntryPlace { account, folder: view.folder, token: view.token, node: view.node };
-        let entry = Self::open(keys, &place, &view.sealed)?;
+        let (entry, key) = Self::open_view_with(&keys.node_key(view.folder), account, view)?;
+        entry.check_own(keys, &EntryPlace::of_view(account, view), &key)?;
+        Ok(entry)
+    }
+
+    /// The same with the folder's key.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn open_view_with(
+        folder: &NodeKey,
+        account: AccountId,
+        view: &EntryView,
+    ) -> Result<(Self, NodeKey), IntegrityError> {
+        let (entry, key) = Self::open_with(folder, &EntryPlace::of_view(account, view), &view.sealed)?;
         if entry.kind() != view.kind {
             return Err(IntegrityError::Inconsistent { what: WHAT, field: "the directory says it is of another kind" });
         }
-        Ok(entry)
+        Ok((entry, key))
     }
 }

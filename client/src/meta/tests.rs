@@ -119,16 +119,58 @@ fn golden_bytes_of_entry_and_version() {
     let name = Name::new(b"dir").unwrap();
     let folder = Some(FolderAttributes { mode: 0o755, mtime: Mtime { seconds: 1, nanos: 2 }, redundancy: None });
     let entry = Entry { name: name.clone(), folder };
-    assert_eq!(hex(&common::codec::encode(&entry).unwrap()), "0364697201fbed01020200");
-    let sealed = aead::tests::seal_fixed(&keys().metadata, &entry_place(&name).place(), entry::FORMAT, &entry);
-    assert_eq!(hex(&sealed), "01070707070707070707070707c2ec4423e150899076644624b44f38095d97f5133334ae974e06bc6a");
-    let encoded = hex(&common::codec::encode(&file()).unwrap());
-    assert_eq!(encoded, format!("00fc701101000305fba4010103{}", "09".repeat(32)));
-    let sealed = aead::tests::seal_fixed(&keys().metadata, &version_place().place(), version::FORMAT, &file());
+    let key = keys().node_key(NodeId([3; 16]));
+    let sealing = entry::Sealing { name: &entry.name, folder: &entry.folder, key: &key };
+    assert_eq!(hex(&common::codec::encode(&sealing).unwrap()), format!("0364697201fbed01020200{}", hex(&key.0)));
+    let sealed = aead::tests::seal_fixed(
+        &keys().node_key(NodeId([2; 16])).0,
+        &entry_place(&name).place(),
+        entry::FORMAT,
+        &sealing,
+    );
     assert_eq!(
         hex(&sealed),
-        "01070707070707070707070707b32c401ae1a061ec77b876b8e26764735a90c971bda04bfc3767ebfe8c364bd1e43ecfaf52f362c77e1cdf8eb2f6b330d32756d0617b33988c759c9d315e"
+        "010707070707070707070707070e5097e319bee5c5e94131781240e9c08a83c303c2724a6096e7e7544a24a0b769a525759f64f92e283c4215996ef8be13a99a93e28122713d40f816"
     );
+    let encoded = hex(&common::codec::encode(&file()).unwrap());
+    assert_eq!(encoded, format!("00fc701101000305fba4010103{}", "09".repeat(32)));
+    let sealed = aead::tests::seal_fixed(&key.0, &version_place().place(), version::FORMAT, &file());
+    assert_eq!(
+        hex(&sealed),
+        "01070707070707070707070707c9bd93fb01783841b18502f340740b8a1b8c9e0ad014fdc22985d61d06627f86c10f4e7b5e3fa97729a284e569dffbbedb8cf609bd0661f83d2ee4e6acae"
+    );
+}
+
+#[test]
+fn the_key_of_a_node_opens_what_is_below_it_and_nothing_else() {
+    let keys = keys();
+    let name = Name::new(b"name").unwrap();
+    let place = entry_place(&name);
+    let sealed = Entry { name: name.clone(), folder: None }.seal(&keys, &place).unwrap();
+    let (opened, key) = Entry::open_with(&keys.node_key(place.folder), &place, &sealed).unwrap();
+    assert_eq!(opened.name, name);
+    let version = file().seal(&keys, &version_place()).unwrap();
+    assert_eq!(VersionMeta::open_with(&key, &version_place(), &version).unwrap(), file());
+    for other in [key.clone(), keys.node_key(NodeId([9; 16])), crate::keys::NodeKey(keys.metadata)] {
+        assert!(Entry::open_with(&other, &place, &sealed).is_err());
+        if other != key {
+            assert!(VersionMeta::open_with(&other, &version_place(), &version).is_err());
+        }
+    }
+    assert!(VersionMeta::open_with(&keys.node_key(place.folder), &version_place(), &version).is_err());
+}
+
+#[test]
+fn an_entry_that_carries_the_key_of_another_node_is_noticed() {
+    let keys = keys();
+    let name = Name::new(b"name").unwrap();
+    let place = entry_place(&name);
+    let entry = Entry { name, folder: None };
+    assert!(entry.check_own(&keys, &place, &keys.node_key(place.node)).is_ok());
+    assert!(matches!(
+        entry.check_own(&keys, &place, &keys.node_key(place.folder)),
+        Err(IntegrityError::Inconsistent { .. })
+    ));
 }
 
 #[test]
@@ -154,7 +196,7 @@ proptest! {
         sealed[at_meta] ^= flip;
         prop_assert!(VersionMeta::open(&keys(), &version_place(), &sealed.try_into().unwrap()).is_err());
         prop_assert!(Entry::open(&keys(), &place, &noise.clone().try_into().unwrap()).is_err());
-        let _ = common::codec::decode::<Entry>(&noise);
+        let _ = common::codec::decode::<entry::Sealed>(&noise);
         let _ = common::codec::decode::<VersionMeta>(&noise);
     }
 }

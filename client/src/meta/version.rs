@@ -7,7 +7,7 @@ use common::proto::parts::SealedMeta;
 use serde::{Deserialize, Serialize};
 
 use super::Mtime;
-use crate::keys::Keys;
+use crate::keys::{Keys, NodeKey};
 use crate::manifest::{ManifestKey, Totals};
 use crate::seal::IntegrityError;
 use crate::seal::aead::{self, Place, SealError};
@@ -60,16 +60,38 @@ impl VersionMeta {
         Totals { size: self.size, extents: self.extents, pages: self.pages }
     }
 
+    /// Seals it for this account's own file.
+    ///
     /// # Errors
     /// Never for values of these types; see [`SealError`].
     pub fn seal(&self, keys: &Keys, place: &VersionPlace) -> Result<SealedMeta, SealError> {
-        aead::seal_bounded(&keys.metadata, &place.place(), FORMAT, self)
+        aead::seal_bounded(&keys.node_key(place.node).0, &place.place(), FORMAT, self)
     }
 
+    /// Opens the metadata of this account's own file.
+    ///
+    /// # Errors
+    /// As [`open_with`](Self::open_with).
+    pub fn open(keys: &Keys, place: &VersionPlace, sealed: &SealedMeta) -> Result<Self, IntegrityError> {
+        Self::open_with(&keys.node_key(place.node), place, sealed)
+    }
+
+    /// Opens it with its file's key.
+    ///
     /// # Errors
     /// When it was not sealed for this version of this node, or contradicts itself.
-    pub fn open(keys: &Keys, place: &VersionPlace, sealed: &SealedMeta) -> Result<Self, IntegrityError> {
-        let meta: Self = aead::open(&keys.metadata, &place.place(), FORMAT, sealed)?;
+    pub fn open_with(file: &NodeKey, place: &VersionPlace, sealed: &SealedMeta) -> Result<Self, IntegrityError> {
+        let meta: Self = aead::open(&file.0, &place.place(), FORMAT, sealed)?;
+        meta.check()?;
+        Ok(meta)
+    }
+
+    /// Whether it can be at all.
+    ///
+    /// # Errors
+    /// When it contradicts itself.
+    pub fn check(&self) -> Result<(), IntegrityError> {
+        let meta = self;
         let inconsistent = |field| Err(IntegrityError::Inconsistent { what: WHAT, field });
         if !meta.mtime.is_possible() {
             return inconsistent("its time is impossible");
@@ -81,6 +103,6 @@ impl VersionMeta {
         if !empty && matches!(meta.content, Content::Link(_)) {
             return inconsistent("a symbolic link has no manifest");
         }
-        Ok(meta)
+        Ok(())
     }
 }

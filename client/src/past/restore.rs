@@ -32,6 +32,8 @@ struct Landing {
     name: Name,
     path: RemotePath,
     there: Option<Entry>,
+    /// Folders above it that were made for it.
+    made: u64,
 }
 
 /// Makes what is at a spot current again, at its own path or at `to`.
@@ -51,16 +53,17 @@ pub async fn restore(
         Some(to) => {
             let brings = if entry.is_folder() { Brings::Folder } else { Brings::File };
             let folder::change::Landing { folder, name, path, there } = land(session, to, &entry.name, brings).await?;
-            Landing { folder, name, path, there }
+            Landing { folder, name, path, there, made: 0 }
         }
     };
-    let path = landing.path.clone();
-    let copied = match &entry.what {
+    let (path, made) = (landing.path.clone(), landing.made);
+    let mut copied = match &entry.what {
         What::File(_) => restore_file(session, entry, landing, cancel).await?,
         What::Folder(attributes) => {
             restore_folder(session, (entry.node, sequence), *attributes, landing, cancel).await?
         }
     };
+    copied.folders += made;
     Ok(Restored { path, sequence, copied })
 }
 
@@ -70,7 +73,7 @@ async fn restore_file(
     landing: Landing,
     cancel: &Cancel,
 ) -> Result<Copied, PastError> {
-    let Landing { folder, name, path, there } = landing;
+    let Landing { folder, name, path, there, .. } = landing;
     let expect = match &there {
         None => Expect::Nothing,
         Some(there) => there.expect().ok_or_else(|| PastError::FolderInTheWay { path: path.to_string() })?,
@@ -90,7 +93,7 @@ async fn restore_folder(
     landing: Landing,
     cancel: &Cancel,
 ) -> Result<Copied, PastError> {
-    let Landing { folder, name, path, there } = landing;
+    let Landing { folder, name, path, there, .. } = landing;
     if there.is_some_and(|there| !there.is_folder()) {
         return Err(FolderError::NotAFolder { path: path.to_string() }.into());
     }
@@ -130,18 +133,20 @@ async fn own_place(session: &Session, spot: &Spot) -> Result<Landing, PastError>
         return Err(FolderError::Destination { path: path.to_string(), why: Nowhere::FileInTheWay }.into());
     }
     if let Some(folder) = now.parent() {
-        return Ok(Landing { folder, name, there: now.last().cloned(), path });
+        return Ok(Landing { folder, name, there: now.last().cloned(), path, made: 0 });
     }
-    let mut within = now.deepest_folder();
+    let (mut within, mut folders) = (now.deepest_folder(), 0);
     let above = spot.resolved.entries().iter().take(path.names().len().saturating_sub(1));
     for then in above.skip(now.entries().len()) {
         let What::Folder(attributes) = &then.what else { continue };
         let shown = format!("a folder above {path}");
         let wanted = FolderWanted { within, name: then.name.clone(), attributes: *attributes, shown };
         let made = make_folders(session, vec![wanted]).await?.pop();
-        within = made.ok_or(FolderError::Misbehaved { what: "no answer for a folder" })??.node;
+        let made = made.ok_or(FolderError::Misbehaved { what: "no answer for a folder" })??;
+        within = made.node;
+        folders += u64::from(made.fresh);
     }
-    Ok(Landing { folder: within, name, path, there: None })
+    Ok(Landing { folder: within, name, path, there: None, made: folders })
 }
 
 /// Brings back what was last at a path before it was removed.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use common::disk;
+use common::id::ClusterId;
 use common::identity::role::{directory_name, validity};
 use common::identity::{Credentials, PrivateKey, Trust, certificate};
 use common::limits::ADDRESSES;
@@ -40,12 +41,23 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    pub(super) fn new(endpoint: Endpoint, dialler: Dialler, home: &Home, options: &SessionOptions) -> Self {
+    pub(super) fn new(
+        endpoint: Endpoint,
+        dialler: Dialler,
+        cluster: ClusterId,
+        known: &[String],
+        options: &SessionOptions,
+    ) -> Self {
         let fixed = !options.directory.is_empty();
-        let mut base = if fixed { options.directory.clone() } else { home.device.directory.clone() };
+        let mut base = if fixed { options.directory.clone() } else { known.to_vec() };
         base.truncate(ADDRESSES);
-        let link = Link::new(endpoint, dialler, directory_name(home.device.cluster), base.clone());
+        let link = Link::new(endpoint, dialler, directory_name(cluster), base.clone());
         Self { link, base, fixed, quiet: options.quiet, waiting: AtomicBool::new(false) }
+    }
+
+    /// Where it is dialled, for want of a newer word.
+    pub(super) fn base(&self) -> &[String] {
+        &self.base
     }
 
     /// Where the map says that it is now comes first, where it was second.
@@ -163,10 +175,9 @@ pub(super) fn endpoint() -> Result<Endpoint, SessionError> {
 /// What to dial the directory with, and what the peers.
 pub(super) fn diallers(
     endpoint: &Endpoint,
-    home: &Home,
+    authority: CertificateDer<'static>,
     own: &Credentials,
 ) -> Result<(Dialler, Dialler), SessionError> {
-    let authority = CertificateDer::from(home.credentials.authority.clone());
     let tls = Trust::new(authority, Clock::System)?.client(own)?;
     Ok((endpoint.dialler_to_directory(tls.clone())?, endpoint.dialler(tls)?))
 }

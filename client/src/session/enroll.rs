@@ -13,6 +13,7 @@ use common::proto::enroll::{Enroll, Enrolled};
 use common::proto::parts::{Der, Label};
 use common::ticket::Ticket;
 use common::time::Clock;
+use common::transport::connection::Connection;
 use common::transport::{BindError, CallError, Endpoint, EndpointOptions, call_while_busy, reach};
 use rustls_pki_types::CertificateDer;
 
@@ -36,7 +37,9 @@ pub enum EnrollError {
     },
     #[error("the directory did not take the ticket")]
     Refused(#[source] CallError),
-    #[error("the directory's answer does not fit the ticket: {what}")]
+    #[error("the directory did not take this device as a guest")]
+    NoGuest(#[source] CallError),
+    #[error("the directory's answer does not fit the ticket or link: {what}")]
     Misbehaved { what: &'static str },
 }
 
@@ -46,6 +49,29 @@ pub struct NewIdentity {
     pub key: PrivateKey,
     /// The cluster's authority, with the fingerprint of the ticket.
     pub authority: CertificateDer<'static>,
+}
+
+/// A connection to the directory whose authority has this fingerprint, and the authority's certificate.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    pinned: [u8; 32],
+    addresses: &[String],
+    name: &str,
+) -> Result<(Connection, CertificateDer<'static>), EnrollError> {
+    let dialler = endpoint.dialler_to_directory(trust::joiner(pinned, Clock::System)?)?;
+    let connection = match reach(endpoint, &dialler, addresses, name).await {
+        Ok(connection) => connection,
+        Err(CallError::Unreachable { addresses, source }) => {
+            return Err(EnrollError::Unreachable { addresses, source });
+        }
+        Err(other) => return Err(EnrollError::Refused(other)),
+    };
+    let authority = connection
+        .shown()
+        .into_iter()
+        .find(|certificate| fingerprint(certificate) == pinned)
+        .ok_or(EnrollError::Misbehaved { what: "the authority's certificate is missing" })?;
+    Ok((connection, authority))
 }
 
 /// Joins with a ticket, at the ticket's addresses or at others.
@@ -61,20 +87,9 @@ pub async fn enroll(
     let key = PrivateKey::generate()?;
     let signing_request = key.signing_request()?;
     let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
-    let dialler = endpoint.dialler_to_directory(trust::joiner(ticket.authority_fingerprint(), Clock::System)?)?;
     let addresses = if addresses.is_empty() { ticket.addresses() } else { addresses };
-    let connection = match reach(&endpoint, &dialler, addresses, &ticket.server_name()).await {
-        Ok(connection) => connection,
-        Err(CallError::Unreachable { addresses, source }) => {
-            return Err(EnrollError::Unreachable { addresses, source });
-        }
-        Err(other) => return Err(EnrollError::Refused(other)),
-    };
-    let authority = connection
-        .shown()
-        .into_iter()
-        .find(|certificate| fingerprint(certificate) == ticket.authority_fingerprint())
-        .ok_or(EnrollError::Misbehaved { what: "the authority's certificate is missing" })?;
+    let (connection, authority) =
+        connect(&endpoint, ticket.authority_fingerprint(), addresses, &ticket.server_name()).await?;
     let exporter = connection.enrolment_exporter().map_err(EnrollError::Refused)?;
     let request = Enroll {
         ticket: ticket.id(),

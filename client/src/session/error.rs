@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use common::id::{ClusterId, PeerId};
+use common::id::{ClusterId, NodeId, PeerId};
 use common::identity::{CertificateError, TrustError};
 use common::transport::{BindError, CallError};
 
@@ -56,6 +56,11 @@ pub enum SessionError {
     Map(#[from] MapError),
     #[error("peer {} is not in the cluster map", peer.short())]
     UnknownPeer { peer: PeerId },
+    #[error("folder {} is none that was found below what is shared", node.short())]
+    NoKey { node: NodeId },
+    /// A bug of ours.
+    #[error("the program failed: {what}")]
+    Misused { what: &'static str },
 }
 
 impl SessionError {

@@ -9,7 +9,9 @@
 mod directory;
 pub mod enroll;
 mod error;
+pub mod guest;
 mod map;
+mod shared;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -35,6 +37,7 @@ use crate::keystore::Home;
 
 pub use error::SessionError;
 pub use map::MapError;
+pub use shared::{HeldPass, Read, Through};
 
 use directory::Directory;
 use map::MapKeeper;
@@ -57,9 +60,9 @@ pub struct SessionOptions {
     pub quiet: bool,
 }
 
-/// A handle that is cheap to clone.
+/// A handle that is cheap to clone. One that was made for a link reads through that and nothing else.
 #[derive(Clone)]
-pub struct Session(Arc<Inner>);
+pub struct Session(Arc<Inner>, Option<Arc<Through>>);
 
 struct Inner {
     cluster: ClusterId,
@@ -67,6 +70,7 @@ struct Inner {
     account_name: String,
     device: DeviceId,
     root: NodeId,
+    authority_fingerprint: [u8; 32],
     redundancy: Redundancy,
     keys: Arc<Keys>,
     endpoint: Endpoint,
@@ -102,19 +106,22 @@ impl Session {
         let key = directory::key_of(&home)?;
         let own = Credentials::new(vec![home.credentials.certificate.clone().into()], &key)?;
         let endpoint = directory::endpoint()?;
-        let (to_directory, to_peers) = directory::diallers(&endpoint, &home, &own)?;
-        let reached = Directory::new(endpoint.clone(), to_directory, &home, &options);
+        let authority = home.credentials.authority.clone().into();
+        let (to_directory, to_peers) = directory::diallers(&endpoint, authority, &own)?;
+        let device = &home.device;
+        let reached = Directory::new(endpoint.clone(), to_directory, device.cluster, &device.directory, &options);
         let known = directory::known_generation(&home);
         let welcome = reached.greet(known).await?;
         let maps = check_welcome(&home, &welcome, known)?;
         directory::remember_generation(&home, known, welcome.generation);
         warn_of_skew(&welcome);
-        let session = Self(Arc::new(Inner {
+        let inner = Inner {
             cluster: home.device.cluster,
             account: home.device.account,
             account_name: home.device.account_name.clone(),
             device: home.device.device,
             root: home.device.root,
+            authority_fingerprint: home.device.ca_fingerprint,
             redundancy: welcome.redundancy,
             keys: Arc::new(home.master.derive()),
             endpoint,
@@ -124,7 +131,8 @@ impl Session {
             look_for_map: Notify::new(),
             peers: Mutex::default(),
             tasks: Mutex::default(),
-        }));
+        };
+        let session = Self(Arc::new(inner), None);
         session.follow_directory();
         session.start(home, own, key);
         Ok(session)
@@ -135,9 +143,10 @@ impl Session {
         self.0.cluster
     }
 
+    /// Whose tree is read.
     #[must_use]
     pub fn account(&self) -> AccountId {
-        self.0.account
+        self.1.as_ref().map_or(self.0.account, |through| through.account)
     }
 
     #[must_use]
@@ -159,6 +168,19 @@ impl Session {
     #[must_use]
     pub fn keys(&self) -> &Arc<Keys> {
         &self.0.keys
+    }
+
+    /// BLAKE3 of the certificate of the cluster's authority.
+    #[must_use]
+    pub fn authority_fingerprint(&self) -> [u8; 32] {
+        self.0.authority_fingerprint
+    }
+
+    /// Where the directory is reached, as far as is known.
+    #[must_use]
+    pub fn directory_addresses(&self) -> Vec<String> {
+        let now = texts(&self.map().directory);
+        if now.is_empty() { self.0.directory.base().to_vec() } else { now }
     }
 
     /// What a put uses that names none.
@@ -232,9 +254,14 @@ impl Session {
         self.0.endpoint.close().await;
     }
 
-    fn start(&self, home: Home, own: Credentials, key: common::identity::PrivateKey) {
+    fn keep_map(&self) {
         let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         tasks.spawn(keep_map(Arc::downgrade(&self.0)));
+    }
+
+    fn start(&self, home: Home, own: Credentials, key: common::identity::PrivateKey) {
+        self.keep_map();
+        let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if directory::should_renew(&home) {
             tasks.spawn(renew(Arc::downgrade(&self.0), home, own, key));
         }
@@ -295,7 +322,7 @@ async fn keep_map(session: std::sync::Weak<Inner>) {
             () = inner.look_for_map.notified() => {}
             () = tokio::time::sleep(MAP_EVERY) => {}
         }
-        let session = Session(inner);
+        let session = Session(inner, None);
         let asked = session.0.directory.try_once(&GetMap { have: session.map().epoch }).await;
         match asked.map(|answer| answer.map.map(|signed| session.0.maps.accept(&signed))) {
             Ok(Some(Ok(true))) => session.follow_map(),

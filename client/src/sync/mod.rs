@@ -7,7 +7,7 @@
 //! [`REMEMBERED`], not with the tree. What is alike in size, time and mode is not read, on neither side.
 //!
 //! Guarantees: nothing outside DEST is touched; what is excluded is neither brought nor removed; nothing is removed below a folder
-//! of SRC that could not be read, nor before everything else was brought; a dry run goes the same way and does nothing, so it names the
+//! of SRC that could not be read, nor when SRC is empty, nor before everything else was brought; a dry run goes the same way and does nothing, so it names the
 //! very steps.
 //!
 //! Non-goals: merging what has changed on both sides. SRC is right; in the tree history keeps what was there, on this machine nothing does.
@@ -194,6 +194,8 @@ pub enum SyncError {
         #[source]
         source: PathError,
     },
+    #[error("SRC is empty, so nothing was removed: a disk that is not mounted looks like that")]
+    EmptySource,
     #[error("nothing was removed, since {failed} could not be brought")]
     KeptAll { failed: u64 },
     #[error("cannot watch {path}")]

@@ -197,12 +197,15 @@ impl Pull {
             }
         };
         let mut enter = Vec::new();
+        let nothing = entries.is_empty() && folder.below == Below::default();
         let mut entries = entries.into_iter().peekable();
         while entries.peek().is_some() {
             let part: Vec<Entry> = entries.by_ref().take(tree::PART).collect();
             self.part(&folder, part, &mut there, &mut enter).await?;
         }
-        if self.tools.options.delete {
+        if self.tools.options.delete && nothing && !there.is_empty() {
+            self.fail(&folder.below, &SyncError::EmptySource);
+        } else if self.tools.options.delete {
             let mut names: Vec<_> = there.into_iter().collect();
             names.sort_unstable();
             for names in names.chunks(tree::PART) {

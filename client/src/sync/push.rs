@@ -225,7 +225,9 @@ impl Push {
         for names in names.chunks(tree::PART) {
             self.part(&folder, names, &mut there, &mut enter).await?;
         }
-        if self.tools.options.delete {
+        if self.tools.options.delete && names.is_empty() && folder.below == Below::default() && !there.is_empty() {
+            self.tools.fail(&folder.below, &SyncError::EmptySource);
+        } else if self.tools.options.delete {
             let mut gone: Vec<_> = there.into_values().collect();
             gone.sort_by(|a, b| a.name.cmp(&b.name));
             for entry in gone {

@@ -8,7 +8,7 @@ use common::limits::FRAME_HEADER_BYTES;
 use common::map::{ClusterMap, SignedMap};
 use common::pass::Pass;
 use common::proto::directory::*;
-use common::proto::enroll::{Enroll, EnrollRequest};
+use common::proto::enroll::{Enroll, EnrollGuest, EnrollRequest};
 use common::proto::frame::decode_response;
 use common::proto::peer::*;
 use common::proto::{FrameHead, Refusal, Request};
@@ -60,6 +60,7 @@ fuzz_target!(|bytes: &[u8]| {
         30 SetRedundancy 31 DrainPeer 32 RemovePeer 33 Reconcile 34 CheckStore
         65 CreateSnapshot 66 ListSnapshots 67 GetSnapshot 68 RemoveSnapshot 69 PlanPrune
         70 Prune 71 MeasureSpace 72 GetUsage 73 ListAccounts 74 SetQuota
+        80 NewShare 81 ListShares 82 RevokeShare 83 ShowVersion 84 OpenShare 85 ListShared 86 ReadShared 87 ReadShard 88 EnrollGuest
         93 AskContents 94 ListVersions 95 SwapPages
     }
 });

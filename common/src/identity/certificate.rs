@@ -28,6 +28,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub const VALIDITY: Duration = DAY.saturating_mul(90);
 /// How long an operator's certificate is valid: one command.
 pub const ADMIN_VALIDITY: Duration = Duration::from_secs(3600);
+/// How long a guest's certificate is valid: one download. Every request looks at its share besides.
+pub const GUEST_VALIDITY: Duration = Duration::from_secs(4 * 3600);
 /// A certificate is renewed when less than this is left of it.
 pub const RENEW_BEFORE: Duration = DAY.saturating_mul(30);
 /// The authority outlives what it certifies by far; replacing it means enrolling again.

@@ -4,6 +4,7 @@
 //! directory   directory.<cluster>.shoal                                 any directory of the cluster
 //! peer        <peer id>.peer.<cluster>.shoal
 //! client      <device id>.client.<cluster>.shoal  and  <account id>.account.<cluster>.shoal
+//! guest       <guest id>.guest.<cluster>.shoal  and  <share id>.share.<cluster>.shoal        for hours, to read what was shared
 //! admin       <session id>.admin.<cluster>.shoal                        short-lived, issued by the directory to its own operator
 //! ```
 //!
@@ -17,7 +18,7 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use crate::id::{AccountId, ClusterId, DeviceId, PeerId};
+use crate::id::{AccountId, ClusterId, DeviceId, PeerId, ShareId};
 use crate::limits::CERTIFICATE_BYTES;
 use crate::time::Timestamp;
 
@@ -30,17 +31,18 @@ pub enum Role {
     Peer,
     Client,
     Admin,
+    Guest,
 }
 
 /// Text that names no role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no role {text:?}; there are directory, peer, client and admin")]
+#[error("no role {text:?}; there are directory, peer, client, admin and guest")]
 pub struct RoleError {
     pub text: String,
 }
 
 impl Role {
-    pub const ALL: [Self; 4] = [Self::Directory, Self::Peer, Self::Client, Self::Admin];
+    pub const ALL: [Self; 5] = [Self::Directory, Self::Peer, Self::Client, Self::Admin, Self::Guest];
 
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -49,6 +51,7 @@ impl Role {
             Self::Peer => "peer",
             Self::Client => "client",
             Self::Admin => "admin",
+            Self::Guest => "guest",
         }
     }
 }
@@ -80,6 +83,11 @@ pub enum Subject {
     },
     /// An operator's session; the id tells sessions apart in the journal.
     Admin(DeviceId),
+    /// Somebody with a link to this share, and nothing else. The id tells guests apart, and is no device of an account.
+    Guest {
+        guest: DeviceId,
+        share: ShareId,
+    },
 }
 
 /// Somebody in this cluster: what a certificate proves.
@@ -102,7 +110,7 @@ pub enum IdentityError {
     Name { name: String },
     #[error("the certificate names more than one member")]
     Ambiguous,
-    #[error("the certificate of a client lacks its account, or another's has one")]
+    #[error("the certificate of a client lacks its account, or another's has one; likewise a guest's and its share")]
     Account,
 }
 
@@ -121,6 +129,7 @@ pub fn peer_name(cluster: ClusterId, peer: PeerId) -> String {
 enum Name {
     Member(Member),
     Account(AccountId),
+    Share(ShareId),
 }
 
 #[derive(Clone, Copy)]
@@ -129,6 +138,7 @@ enum Member {
     Peer(PeerId),
     Client(DeviceId),
     Admin(DeviceId),
+    Guest(DeviceId),
 }
 
 fn parse_name(text: &str) -> Option<(ClusterId, Name)> {
@@ -138,6 +148,8 @@ fn parse_name(text: &str) -> Option<(ClusterId, Name)> {
         [id, "peer", cluster, ROOT] => (cluster, Name::Member(Member::Peer(id.parse().ok()?))),
         [id, "client", cluster, ROOT] => (cluster, Name::Member(Member::Client(id.parse().ok()?))),
         [id, "admin", cluster, ROOT] => (cluster, Name::Member(Member::Admin(id.parse().ok()?))),
+        [id, "guest", cluster, ROOT] => (cluster, Name::Member(Member::Guest(id.parse().ok()?))),
+        [id, "share", cluster, ROOT] => (cluster, Name::Share(id.parse().ok()?)),
         [id, "account", cluster, ROOT] => (cluster, Name::Account(id.parse().ok()?)),
         _ => return None,
     };
@@ -152,6 +164,7 @@ impl Identity {
             Subject::Peer(_) => Role::Peer,
             Subject::Client { .. } => Role::Client,
             Subject::Admin(_) => Role::Admin,
+            Subject::Guest { .. } => Role::Guest,
         }
     }
 
@@ -164,6 +177,7 @@ impl Identity {
             Subject::Peer(peer) => peer_name(cluster, peer),
             Subject::Client { device, .. } => format!("{device}.client.{cluster}.{ROOT}"),
             Subject::Admin(session) => format!("{session}.admin.{cluster}.{ROOT}"),
+            Subject::Guest { guest, .. } => format!("{guest}.guest.{cluster}.{ROOT}"),
         }
     }
 
@@ -171,8 +185,10 @@ impl Identity {
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let mut names = vec![self.server_name()];
-        if let Subject::Client { account, .. } = self.subject {
-            names.push(format!("{account}.account.{}.{ROOT}", self.cluster));
+        match self.subject {
+            Subject::Client { account, .. } => names.push(format!("{account}.account.{}.{ROOT}", self.cluster)),
+            Subject::Guest { share, .. } => names.push(format!("{share}.share.{}.{ROOT}", self.cluster)),
+            Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => {}
         }
         names
     }
@@ -182,24 +198,26 @@ impl Identity {
     /// # Errors
     /// On anything but the names of exactly one member of one cluster.
     pub fn from_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<Self, IdentityError> {
-        let (mut cluster, mut member, mut account) = (None, None, None);
+        let (mut cluster, mut member, mut account, mut share) = (None, None, None, None);
         for text in names {
             let shown = || text.chars().take(128).collect();
             let (of, name) = parse_name(text).ok_or_else(|| IdentityError::Name { name: shown() })?;
             let taken = match name {
                 Name::Member(found) => member.replace(found).is_some(),
                 Name::Account(found) => account.replace(found).is_some(),
+                Name::Share(found) => share.replace(found).is_some(),
             };
             if taken || cluster.replace(of).is_some_and(|before| before != of) {
                 return Err(IdentityError::Ambiguous);
             }
         }
         let (Some(cluster), Some(member)) = (cluster, member) else { return Err(IdentityError::Nobody) };
-        let subject = match (member, account) {
-            (Member::Client(device), Some(account)) => Subject::Client { device, account },
-            (Member::Directory, None) => Subject::Directory,
-            (Member::Peer(peer), None) => Subject::Peer(peer),
-            (Member::Admin(session), None) => Subject::Admin(session),
+        let subject = match (member, account, share) {
+            (Member::Client(device), Some(account), None) => Subject::Client { device, account },
+            (Member::Guest(guest), None, Some(share)) => Subject::Guest { guest, share },
+            (Member::Directory, None, None) => Subject::Directory,
+            (Member::Peer(peer), None, None) => Subject::Peer(peer),
+            (Member::Admin(session), None, None) => Subject::Admin(session),
             _ => return Err(IdentityError::Account),
         };
         Ok(Self { cluster, subject })
@@ -230,6 +248,7 @@ impl Identity {
             Subject::Peer(peer) => peer.short(),
             Subject::Client { device, .. } => device.short(),
             Subject::Admin(session) => session.short(),
+            Subject::Guest { guest, .. } => guest.short(),
         }
     }
 }
@@ -258,13 +277,14 @@ fn parse<'a>(certificate: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>,
 mod tests {
     use super::*;
 
-    fn somebody() -> [Identity; 4] {
+    fn somebody() -> [Identity; 5] {
         let cluster = ClusterId([7; 16]);
         let subjects = [
             Subject::Directory,
             Subject::Peer(PeerId([1; 16])),
             Subject::Client { device: DeviceId([2; 16]), account: AccountId([3; 16]) },
             Subject::Admin(DeviceId([4; 16])),
+            Subject::Guest { guest: DeviceId([5; 16]), share: ShareId([6; 16]) },
         ];
         subjects.map(|subject| Identity { cluster, subject })
     }
@@ -293,6 +313,11 @@ mod tests {
         check(&[&client], IdentityError::Account);
         check(&[&peer, &account], IdentityError::Account);
         check(&[&peer, &client], IdentityError::Ambiguous);
+        let (guest, share) = (format!("{c}.guest.{c}.shoal"), format!("{c}.share.{c}.shoal"));
+        check(&[&guest], IdentityError::Account);
+        check(&[&guest, &account], IdentityError::Account);
+        check(&[&client, &account, &share], IdentityError::Account);
+        check(&[&share], IdentityError::Nobody);
         check(&[&client, &account, &account], IdentityError::Ambiguous);
         check(&[&account, &other], IdentityError::Ambiguous);
         for name in ["", "shoal", "localhost", "x.peer.y.shoal", &format!("{peer}.evil"), &format!("x.{peer}")] {

@@ -2,8 +2,10 @@
 //!
 //! | who | requests |
 //! |---|---|
-//! | everybody enrolled | [`Hello`], [`GetMap`], [`Renew`], [`GetStatus`] |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), each inside its own account |
+//! | everybody enrolled, and guests | [`Hello`], [`GetMap`] |
+//! | everybody enrolled | [`Renew`], [`GetStatus`] |
+//! | client, guest | what is shared: [`OpenShare`], [`ListShared`], [`ReadShared`]; see [`share`](super::share) |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), its shares ([`NewShare`], [`ListShares`], [`RevokeShare`], [`ShowVersion`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
 //! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`], [`ListAccounts`], [`SetQuota`] |
 //!
@@ -29,12 +31,13 @@ use crate::proto::refusal::Refusal;
 use crate::redundancy::Redundancy;
 use crate::time::Timestamp;
 
+pub use crate::proto::past::{Ended, FindMoment, History, HowEnded, Moment, MomentFound, NameState, ReadHistory, When};
+
 pub use crate::proto::content::{AskContents, ContentsAnswered, KnownContent, NewContent};
 pub use crate::proto::govern::{
     CheckStore, ClusterStatus, DrainPeer, GetStatus, PeerStatus, Reconcile, Reconciled, RemovePeer, StoreChecked,
     Upkeep,
 };
-pub use crate::proto::past::{Ended, FindMoment, History, HowEnded, Moment, MomentFound, NameState, ReadHistory, When};
 pub use crate::proto::prune::{PlanPrune, Prune, PruneCounts, PruneCursor, PrunePlan, Pruned, Retention};
 pub use crate::proto::quota::{
     AccountLine, AccountUsage, Accounts, GetUsage, ListAccounts, MeasureSpace, Quota, SetQuota, Space, SpaceMeasured,
@@ -42,6 +45,11 @@ pub use crate::proto::quota::{
 pub use crate::proto::repack::{ListVersions, PagesSwapped, SwapPages, SwappedPage, VersionOfNode, VersionsListed};
 pub use crate::proto::snapshot::{
     CreateSnapshot, GetSnapshot, ListSnapshots, RemoveSnapshot, SnapshotFound, SnapshotMade, SnapshotView, Snapshots,
+};
+
+pub use crate::proto::share::{
+    ListShared, ListShares, NewShare, OpenShare, ReadShared, RevokeShare, ShareMade, ShareOpened, ShareTarget,
+    ShareView, SharedManifests, SharedWant, Shares, ShowVersion,
 };
 
 /// The first thing that is said on a connection.
@@ -493,6 +501,13 @@ requests! {
         72 GetUsage -> AccountUsage;
         73 ListAccounts -> Accounts;
         74 SetQuota -> Done;
+        80 NewShare -> ShareMade;
+        81 ListShares -> Shares;
+        82 RevokeShare -> Done;
+        83 ShowVersion -> crate::proto::parts::VersionView;
+        84 OpenShare -> ShareOpened;
+        85 ListShared -> Listing;
+        86 ReadShared -> SharedManifests;
         93 AskContents -> ContentsAnswered;
         94 ListVersions -> VersionsListed;
         95 SwapPages -> PagesSwapped;

@@ -1,4 +1,4 @@
-//! Enrolment: the one request that a stranger with a ticket may make, on an ALPN of its own.
+//! Enrolment: the one request that a stranger with a ticket, or with a link to something shared, may make, on an ALPN of its own.
 //!
 //! The joiner has pinned the authority's fingerprint from the ticket before it sends anything, and proves the ticket's secret
 //! bound to this very TLS session, so that whatever a man in the middle hears he can use nowhere.
@@ -48,9 +48,12 @@ pub struct EnrolledAccount {
     pub first: bool,
 }
 
+pub use crate::proto::share::{EnrollGuest, GuestEnrolled};
+
 requests! {
     /// What may be asked on [`ALPN_ENROLL`](super::ALPN_ENROLL).
     EnrollRequest {
         1 Enroll -> Enrolled;
+        80 EnrollGuest -> GuestEnrolled;
     }
 }

@@ -25,6 +25,7 @@ pub mod prune;
 pub mod quota;
 pub mod refusal;
 pub mod repack;
+pub mod share;
 pub mod snapshot;
 
 pub use frame::{FrameError, FrameHead, Request};

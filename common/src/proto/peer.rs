@@ -2,6 +2,7 @@
 //!
 //! | who | requests |
 //! |---|---|
+//! | client, guest | [`ReadShard`] with a pass: of what was shared with it |
 //! | client | [`PutShard`] and [`PutChain`] with a grant of its own device, [`GetShard`] of its own account's shards |
 //! | peer | [`PutShard`] and [`PutChain`] with any device's grant that holds: it passes on what that device has sent; [`FetchShard`] with a pass |
 //! | directory | [`GetShard`] of any account; the orders [`MakeShard`], [`CondemnShards`], [`DropShards`]; [`Digest`] and [`ListShards`] |
@@ -103,6 +104,16 @@ pub struct ShardRange {
 pub struct FetchShard {
     pub pass: SignedPass,
     pub address: ShardAddress,
+}
+
+/// Reads a part of a shard of another account, for a reader of something shared; the bytes are the answer's body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadShard {
+    pub pass: SignedPass,
+    pub address: ShardAddress,
+    pub offset: u32,
+    /// How many bytes; up to the shard's end when there are fewer.
+    pub len: u32,
 }
 
 /// The directory's order to make one shard of a chunk from others of it, wherever they are.
@@ -231,5 +242,6 @@ requests! {
         12 MakeShard -> Made;
         13 Digest -> Digests;
         14 ListShards -> ShardList;
+        80 ReadShard -> ShardRange;
     }
 }

@@ -110,6 +110,9 @@ pub enum Refusal {
     /// 29
     #[error("this cluster has no policy of its own")]
     NoPolicy,
+    /// 30
+    #[error("{0}")]
+    Share(ShareFault),
 }
 
 /// What a quota bounds.
@@ -187,6 +190,21 @@ pub enum GrantFault {
     OtherCluster,
 }
 
+/// Why nothing is read through a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum ShareFault {
+    #[error("the directory does not know this link")]
+    Unknown,
+    #[error("the link expired at {0}")]
+    Expired(Timestamp),
+    #[error("the link was revoked at {0}")]
+    Revoked(Timestamp),
+    #[error("the link is for devices that have joined the cluster")]
+    NoGuests,
+    #[error("the link has been used by as many guests as it is for")]
+    GuestsUsed,
+}
+
 /// Why a ticket does not enrol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum TicketFault {
@@ -224,6 +242,7 @@ impl Refusal {
             | Self::TooLarge(_)
             | Self::Grant(_)
             | Self::Ticket(_)
+            | Self::Share(_)
             | Self::OtherKey
             | Self::UploadGone
             | Self::NotHeld

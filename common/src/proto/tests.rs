@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::directory::*;
-use super::enroll::{Enroll, EnrollRequest};
+use super::enroll::{Enroll, EnrollGuest, EnrollRequest};
 use super::frame::{Request, decode_response, encode_refusal, encode_request, encode_response};
 use super::peer::*;
 use super::specimen::{Fixed, seeded, specimen};
@@ -40,7 +40,12 @@ macro_rules! each_request {
         $check::<GetSnapshot>($($argument),*); $check::<RemoveSnapshot>($($argument),*);
         $check::<PlanPrune>($($argument),*); $check::<Prune>($($argument),*); $check::<MeasureSpace>($($argument),*);
         $check::<GetUsage>($($argument),*); $check::<ListAccounts>($($argument),*); $check::<SetQuota>($($argument),*);
-        $check::<AskContents>($($argument),*);
+        $check::<NewShare>($($argument),*); $check::<ListShares>($($argument),*);
+        $check::<RevokeShare>($($argument),*); $check::<ShowVersion>($($argument),*);
+        $check::<OpenShare>($($argument),*); $check::<ListShared>($($argument),*);
+        $check::<ReadShared>($($argument),*); $check::<ReadShard>($($argument),*);
+        $check::<EnrollGuest>($($argument),*);
+        $check::<CheckStore>($($argument),*); $check::<AskContents>($($argument),*);
         $check::<ListVersions>($($argument),*); $check::<SwapPages>($($argument),*);
     };
 }
@@ -105,6 +110,8 @@ proptest! {
     fn no_bytes_make_a_decoder_panic(noise in proptest::collection::vec(any::<u8>(), 0..2_000), tag in any::<u16>()) {
         each_request!(survives_noise(&noise));
         let _ = DirectoryRequest::decode(tag % 128, &noise);
+        let _ = PeerRequest::decode(tag % 128, &noise);
+        let _ = EnrollRequest::decode(tag % 128, &noise);
         let _ = PeerRequest::decode(tag % 16, &noise);
         let _ = EnrollRequest::decode(tag % 4, &noise);
         let _ = codec::decode::<Refusal>(&noise);
@@ -136,7 +143,7 @@ fn the_bytes_of_every_message_are_what_they_were() {
     lines.insert("statement ClusterMap".to_owned(), fixed::<ClusterMap>());
     lines.insert("statement Grant".to_owned(), fixed::<Grant>());
     lines.insert("statement Pass".to_owned(), fixed::<Pass>());
-    for (number, refusal) in (0_u32..30).map(|n| (n, codec::decode::<Refusal>(&refusal_bytes(n)).unwrap())) {
+    for (number, refusal) in (0_u32..31).map(|n| (n, codec::decode::<Refusal>(&refusal_bytes(n)).unwrap())) {
         lines.insert(format!("refusal {number:02}"), format!("{refusal:?}"));
     }
     let now: String = lines.iter().map(|(name, bytes)| format!("{name}: {bytes}\n")).collect();

@@ -44,6 +44,8 @@ fuzz_target!(|bytes: &[u8]| {
         66 => stable::<Going>(bytes),
         67 => stable::<Usage>(bytes),
         68 => stable::<Quota>(bytes),
+        56 => stable::<Share>(bytes),
+        57 => stable::<Guests>(bytes),
         93 => stable::<Content>(bytes),
         94 => stable::<Packed>(bytes),
         _ => {

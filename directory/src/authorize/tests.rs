@@ -13,9 +13,19 @@ const REQUEST: RequestId = RequestId([0; 16]);
 const NODE: NodeId = NodeId([0; 16]);
 const TOKEN: NameToken = NameToken([0; 16]);
 const VERSION: VersionId = VersionId([0; 16]);
+const SHARE: ShareId = ShareId([0; 16]);
 
-/// Each request with the roles that may make it: [directory, peer, client, admin].
-fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
+/// Each request with the roles that may make it: [directory, peer, client, admin]; and whether a guest may.
+fn table() -> Vec<(DirectoryRequest, [bool; 5])> {
+    let guests = ["Hello", "GetMap", "OpenShare", "ListShared", "ReadShared"];
+    let with_guests = |(request, [a, b, c, d]): (DirectoryRequest, [bool; 4])| {
+        let guest = guests.contains(&request.name());
+        (request, [a, b, c, d, guest])
+    };
+    members().into_iter().map(with_guests).collect()
+}
+
+fn members() -> Vec<(DirectoryRequest, [bool; 4])> {
     type R = DirectoryRequest;
     let redundancy = Redundancy::DEFAULT;
     let everybody = [false, true, true, true];
@@ -51,6 +61,16 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
     let revoke = Revoke { request: REQUEST, id: Revoked::Peer(PeerId([0; 16])) };
     let retention = Retention { from: 0, points: BoundedVec::empty(), last: 0 };
     let prune = Prune { request: REQUEST, retention, dry_run: true, cursor: PruneCursor::default() };
+    let target = ShareTarget::Folder(NODE);
+    let new_share = NewShare {
+        request: REQUEST,
+        share: SHARE,
+        verifier: [0; 32],
+        target,
+        ttl_ms: None,
+        guests: None,
+        sealed: Default::default(),
+    };
     let chunks = BoundedVec::empty;
     vec![
         (R::Hello(Hello { program: Label::default(), generation: 0 }), everybody),
@@ -90,6 +110,13 @@ fn table() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::GetUsage(GetUsage {}), client),
         (R::ListAccounts(ListAccounts { after: None }), admin),
         (R::SetQuota(SetQuota { request: REQUEST, account: Label::default(), quota: Quota::default() }), admin),
+        (R::NewShare(new_share), client),
+        (R::ListShares(ListShares { after: None }), client),
+        (R::RevokeShare(RevokeShare { request: REQUEST, share: SHARE }), client),
+        (R::ShowVersion(ShowVersion { node: NODE, version: VERSION }), client),
+        (R::OpenShare(OpenShare { share: SHARE, proof: [0; 32] }), client),
+        (R::ListShared(ListShared { share: SHARE, proof: [0; 32], folder: NODE, after: None }), client),
+        (R::ReadShared(ReadShared { share: SHARE, proof: [0; 32], wants: BoundedVec::empty() }), client),
         (R::AskContents(AskContents { version: VERSION, redundancy, contents: BoundedVec::empty() }), client),
         (R::ListVersions(ListVersions { after: None }), client),
         (R::SwapPages(SwapPages { request: REQUEST, upload: VERSION, pages: BoundedVec::empty() }), client),
@@ -102,6 +129,7 @@ fn subject(role: Role) -> Subject {
         Role::Peer => Subject::Peer(PeerId([1; 16])),
         Role::Client => Subject::Client { device: DeviceId([2; 16]), account: AccountId([3; 16]) },
         Role::Admin => Subject::Admin(DeviceId([4; 16])),
+        Role::Guest => Subject::Guest { guest: DeviceId([5; 16]), share: SHARE },
     }
 }
 
@@ -113,7 +141,7 @@ fn every_request_is_for_exactly_the_roles_of_the_table() {
     assert_eq!(names, all, "a request is missing in the table");
     let roster = Roster::default();
     for (request, expected) in table {
-        for (role, allowed) in [Role::Directory, Role::Peer, Role::Client, Role::Admin].into_iter().zip(expected) {
+        for (role, allowed) in Role::ALL.into_iter().zip(expected) {
             let verdict = check(&subject(role), role, &request, &roster);
             let expected = if allowed { Ok(()) } else { Err(Refusal::WrongRole) };
             assert_eq!(verdict, expected, "{} by {role}", request.name());
@@ -138,5 +166,6 @@ fn nobody_acts_as_another_kind() {
         assert_eq!(of_account(&subject).is_ok(), role == Role::Client);
         assert_eq!(of_peer(&subject).is_ok(), role == Role::Peer);
         assert_eq!(of_admin(&subject).is_ok(), role == Role::Admin);
+        assert_eq!(of_reader(&subject).is_ok(), matches!(role, Role::Client | Role::Guest));
     }
 }

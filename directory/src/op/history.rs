@@ -53,7 +53,7 @@ fn moment(entry: &kv::Entry) -> Result<Moment, Stop> {
 }
 
 /// The account's last change up to a time.
-async fn at_time(txn: &Txn, account: AccountId, at: Timestamp) -> Result<Option<Moment>, Stop> {
+pub(super) async fn at_time(txn: &Txn, account: AccountId, at: Timestamp) -> Result<Option<Moment>, Stop> {
     let page = txn.scan_back(&key::changes_until(account, at), NEIGHBOURS).await?;
     let Some(newest) = page.entries.first().map(moment).transpose()? else { return Ok(None) };
     let mut sequence = newest.sequence;

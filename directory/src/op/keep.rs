@@ -7,10 +7,11 @@
 use common::id::{AccountId, NodeId};
 use common::keep::KeepPolicy;
 use common::proto::Refusal;
-use common::proto::directory::{PlanPrune, PrunePlan, Retention};
+use common::proto::directory::{Moment, PlanPrune, PrunePlan, Retention};
 use common::proto::refusal::What;
 use common::time::Timestamp;
 
+use super::history::at_time;
 use super::{Context, snapshot};
 use crate::authorize::Keeper;
 use crate::schema::{Node, key, record};
@@ -172,22 +173,24 @@ impl Operation for Plan {
     type Who = Keeper;
     type Answer = PrunePlan;
 
-    async fn decide(&self, txn: &mut Txn, _: Keeper, context: &Context) -> Result<PrunePlan, Stop> {
-        let policy = self.policy;
+    async fn decide(&self, txn: &mut Txn, who: Keeper, context: &Context) -> Result<PrunePlan, Stop> {
+        let (policy, account) = (self.policy, who.account());
         let mut from = txn.last_sequence();
         if policy.within_ms > 0 {
             let start = Timestamp(context.now.0.saturating_sub(policy.within_ms));
-            from = last_mark(txn, Timestamp(start.0.saturating_add(1))).await?.map_or(0, |(_, sequence)| sequence);
+            // What was there then is what the last change before it left.
+            from = at_time(txn, account, start).await?.map_or(0, |moment| moment.sequence);
         }
         let mut points = Vec::new();
         let first_of: [(u32, FirstOf); 4] =
             [(policy.daily, day_of), (policy.weekly, week_of), (policy.monthly, month_of), (policy.yearly, year_of)];
         for (count, first) in first_of {
-            let mut before = Timestamp(context.now.0.saturating_add(1));
+            let mut end = context.now;
             for _ in 0..count {
-                let Some((at, sequence)) = last_mark(txn, before).await? else { break };
+                let Some(Moment { sequence, at }) = at_time(txn, account, end).await? else { break };
                 points.push(sequence);
-                before = first(at);
+                let Some(before) = first(at).0.checked_sub(1) else { break };
+                end = Timestamp(before);
             }
         }
         points.sort_unstable();
@@ -199,30 +202,6 @@ impl Operation for Plan {
 
 /// Where a day, week, month or year begins that a time lies in.
 type FirstOf = fn(Timestamp) -> Timestamp;
-
-/// The last mark of time before one, with its sequence. Marks can be read forwards alone, so this halves the time in which it must be.
-async fn last_mark(txn: &Txn, before: Timestamp) -> Result<Option<(Timestamp, u64)>, Stop> {
-    let mut range = key::moments();
-    range.to = key::moment(before).into_bytes();
-    let (mut found, mut end) = (None, before.0);
-    loop {
-        if let Some(mark) = txn.scan(&range, 1).await?.entries.first() {
-            let at = key::time_of_moment(&mark.key)?;
-            found = Some((at, mark.version));
-        } else if let Some((at, _)) = found {
-            // Nothing from here on: what is last lies before.
-            end = key::time_of_moment(&range.from)?.0.max(at.0);
-        } else {
-            return Ok(None);
-        }
-        let Some((at, _)) = found else { return Ok(None) };
-        let next = at.0.saturating_add(1);
-        if next >= end {
-            return Ok(found);
-        }
-        range.from = key::moment(Timestamp(next + (end - next) / 2)).into_bytes();
-    }
-}
 
 fn day_of(at: Timestamp) -> Timestamp {
     Timestamp(at.0 - at.0 % DAY_MS)

@@ -110,8 +110,23 @@ async fn view(
 pub(super) async fn version_of(txn: &mut Txn, account: AccountId, node: Node) -> Result<Option<VersionView>, Stop> {
     let Node::File { version, .. } = node else { return Ok(None) };
     let Some(found) = txn.peek(&key::version(account, version)).await? else { return Ok(None) };
-    let schema::Version { meta, pages, sealed_bytes, redundancy, committed, .. } = found.record;
-    Ok(Some(VersionView { version, meta, pages, sealed_bytes, redundancy, committed }))
+    Ok(Some(shown(version, found.record)))
+}
+
+/// One version of a file, current or not.
+pub(super) async fn version_view(
+    txn: &mut Txn,
+    account: AccountId,
+    node: NodeId,
+    version: VersionId,
+) -> Result<VersionView, Stop> {
+    let found = txn.peek(&key::version(account, version)).await?.filter(|found| found.record.node == node);
+    Ok(shown(version, found.ok_or(Refusal::NotFound(What::Version))?.record))
+}
+
+fn shown(version: VersionId, found: schema::Version) -> VersionView {
+    let schema::Version { meta, pages, sealed_bytes, redundancy, committed, .. } = found;
+    VersionView { version, meta, pages, sealed_bytes, redundancy, committed }
 }
 
 impl Operation for List {
@@ -120,35 +135,42 @@ impl Operation for List {
     type Answer = Listing;
 
     async fn decide(&self, txn: &mut Txn, who: OfAccount, _: &Context) -> Result<Listing, Stop> {
-        let account = who.account();
-        let at = known(txn, self.at);
-        match node_at(txn, account, self.folder, at).await?.map(|found| found.record) {
-            None => return Err(Refusal::NotFound(What::Folder).into()),
-            Some(Node::File { .. }) => return Err(Refusal::NotAFolder.into()),
-            Some(Node::Folder { .. }) => {}
-        }
-        let (found, mut next) = match at {
-            None => current(txn, account, self.folder, self.after).await?,
-            Some(at) => past::list(txn, account, self.folder, self.after, at, LIST_ENTRIES).await?,
-        };
-        let nodes = fetch_files(txn, account, &found, at).await?;
-        let (mut entries, mut bytes) = (Vec::with_capacity(found.len()), 0);
-        let mut passed = None;
-        for ((token, entry), node) in found.into_iter().zip(nodes) {
-            // Without its version: taken away while we read, or pruned.
-            if let Some(view) = view(txn, account, (self.folder, token), entry, node).await? {
-                bytes += entry_bytes(&view);
-                if bytes > ANSWER_BYTES && !entries.is_empty() {
-                    next = passed;
-                    break;
-                }
-                entries.push(view);
-            }
-            passed = Some(token);
-        }
-        let entries = entries.try_into().map_err(|_| Refusal::TooLarge(What::Entry))?;
-        Ok(Listing { entries, next })
+        list(txn, who.account(), self).await
     }
+}
+
+/// One page of a folder of an account.
+///
+/// # Errors
+/// When it is no folder.
+pub(super) async fn list(txn: &mut Txn, account: AccountId, asked: &List) -> Result<Listing, Stop> {
+    let at = known(txn, asked.at);
+    match node_at(txn, account, asked.folder, at).await?.map(|found| found.record) {
+        None => return Err(Refusal::NotFound(What::Folder).into()),
+        Some(Node::File { .. }) => return Err(Refusal::NotAFolder.into()),
+        Some(Node::Folder { .. }) => {}
+    }
+    let (found, mut next) = match at {
+        None => current(txn, account, asked.folder, asked.after).await?,
+        Some(at) => past::list(txn, account, asked.folder, asked.after, at, LIST_ENTRIES).await?,
+    };
+    let nodes = fetch_files(txn, account, &found, at).await?;
+    let (mut entries, mut bytes) = (Vec::with_capacity(found.len()), 0);
+    let mut passed = None;
+    for ((token, entry), node) in found.into_iter().zip(nodes) {
+        // Without its version: taken away while we read, or pruned.
+        if let Some(view) = view(txn, account, (asked.folder, token), entry, node).await? {
+            bytes += entry_bytes(&view);
+            if bytes > ANSWER_BYTES && !entries.is_empty() {
+                next = passed;
+                break;
+            }
+            entries.push(view);
+        }
+        passed = Some(token);
+    }
+    let entries = entries.try_into().map_err(|_| Refusal::TooLarge(What::Entry))?;
+    Ok(Listing { entries, next })
 }
 
 /// What is in a folder now, behind a token.
@@ -194,7 +216,7 @@ async fn fetch_files(
 
 /// An answer that fills up.
 #[derive(Default)]
-struct Filling {
+pub(super) struct Filling {
     pages: Vec<PageView>,
     placements: Vec<PlacedChunk>,
     placed: HashSet<ChunkId>,
@@ -228,7 +250,7 @@ impl Operation for ReadManifests {
 }
 
 impl Filling {
-    fn answer(self, missing: Vec<VersionId>) -> Result<Manifests, Stop> {
+    pub(super) fn answer(self, missing: Vec<VersionId>) -> Result<Manifests, Stop> {
         Ok(Manifests {
             pages: self.pages.try_into().map_err(|_| Refusal::TooLarge(What::Page))?,
             placements: self.placements.try_into().map_err(|_| Refusal::TooLarge(What::Chunk))?,
@@ -237,7 +259,7 @@ impl Filling {
     }
 
     /// Takes pages of a version as far as there is room; whether that was all of them.
-    async fn version(
+    pub(super) async fn version(
         &mut self,
         txn: &mut Txn,
         account: AccountId,

@@ -6,6 +6,7 @@
 //! - the tree: [`folder`], [`entry`], [`look`]; as it was: [`past`], [`history`];
 //! - how long it is kept: [`snapshot`], [`keep`], [`prune`], [`let_go`]; who uses what: [`space`], [`usage`];
 //! - uploads: [`upload`], [`chunk`], [`content`], [`page`], [`publish`]; [`repack`];
+//! - what is shared: [`share`] for those whose it is, [`shared`] for those who have a link;
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
 
@@ -30,6 +31,8 @@ pub mod publish;
 pub mod recode;
 pub mod repack;
 pub mod revoke;
+pub mod share;
+pub mod shared;
 pub mod snapshot;
 pub mod space;
 pub mod ticket;

@@ -57,7 +57,6 @@ impl Operation for Publish {
                 noted.file(txn, account, file)?;
             }
         }
-        noted.write(txn, account)?;
         if results.iter().any(|result| matches!(result, FilePublished::Visible(_))) {
             tree::note_change(txn, account, context.now)?;
         }
@@ -65,6 +64,7 @@ impl Operation for Publish {
         let files = i64::try_from(visible).unwrap_or(i64::MAX);
         let [spread, ..] = self.request.0;
         usage::count(txn, account, spread, Change { bytes: 0, files }).await?;
+        noted.write(txn, account)?;
         if self.done && results.iter().all(|result| matches!(result, FilePublished::Visible(_))) {
             pending.ending = true;
             txn.put(&key::pending(account, self.upload), &pending)?;

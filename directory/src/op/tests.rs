@@ -9,6 +9,7 @@ mod past;
 mod places;
 mod prune;
 mod quotas;
+mod shares;
 mod snapshots;
 mod tree;
 mod uploads;

@@ -3,6 +3,7 @@
 //! The only place that makes keys. Those of an account begin with its id behind the table's byte, so that no range of one account
 //! can reach into another's. Prefixes are never used again for something else.
 
+mod shares;
 mod then;
 
 use std::marker::PhantomData;
@@ -17,6 +18,7 @@ use super::{
     Recode, Start, Ticket, Version,
 };
 
+pub use shares::*;
 pub use then::*;
 
 /// A key, and what is stored under it.
@@ -112,6 +114,9 @@ mod table {
     pub(super) const GOING: u8 = 0x33;
     pub(super) const USAGE: u8 = 0x34;
     pub(super) const QUOTA: u8 = 0x35;
+    pub(super) const SHARE: u8 = 0x38;
+    pub(super) const SHARE_OF: u8 = 0x39;
+    pub(super) const SHARE_GUESTS: u8 = 0x3a;
     pub(super) const CONTENT: u8 = 0x3e;
     pub(super) const PACKED: u8 = 0x3f;
 }

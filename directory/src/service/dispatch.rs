@@ -129,6 +129,28 @@ impl Service {
                 };
                 reply::<CheckStore>(responder, checked.await).await
             }
+            Asked::NewShare(r) => {
+                let made = async { self.new_share(&r, authorize::of_account(subject)?).await };
+                reply::<NewShare>(responder, made.await).await
+            }
+            Asked::ListShares(r) => self.plain(responder, subject, r).await,
+            Asked::RevokeShare(r) => {
+                let done = async { self.revoke_share(&r, authorize::of_account(subject)?).await };
+                reply::<RevokeShare>(responder, done.await).await
+            }
+            Asked::ShowVersion(r) => self.plain(responder, subject, r).await,
+            Asked::OpenShare(r) => {
+                let opened = async { self.open_share(&r, authorize::of_reader(subject)?).await };
+                reply::<OpenShare>(responder, opened.await).await
+            }
+            Asked::ListShared(r) => {
+                let listed = async { self.of_share(&r, r.share, authorize::of_reader(subject)?).await };
+                reply::<ListShared>(responder, listed.await).await
+            }
+            Asked::ReadShared(r) => {
+                let read = async { self.read_shared(&r, authorize::of_reader(subject)?).await };
+                reply::<ReadShared>(responder, read.await).await
+            }
         }
     }
 

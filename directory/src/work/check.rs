@@ -10,6 +10,7 @@
 //! | usage | the sum of what chunks and versions count for |
 //! | hold | its upload |
 //! | a shard in a chunk's record | its place in the index of peers, and the other way round |
+//! | share | its place among its account's |
 //! | a small content's note | its pack |
 //! | a pack's list of contents | its pack |
 //! | chunk | a reference, or a mark that it may be collected; as many shards as it should have, or a mark |
@@ -17,10 +18,12 @@
 //! What can be mended without losing anything is: indexes, references and marks, which follow from other records. A page or a chunk that
 //! is missing is not: it is said whose it was. Everything is looked at twice before it counts, since the directory goes on meanwhile.
 
+mod shares;
+
 use std::sync::Arc;
 
 use common::bounded::BoundedVec;
-use common::id::{AccountId, ChunkId, ContentId, PeerId, VersionId};
+use common::id::{AccountId, ChunkId, ContentId, PeerId, ShareId, VersionId};
 use common::limits::FINDINGS;
 use common::map::PeerState;
 use common::proto::Refusal;
@@ -90,6 +93,11 @@ enum Wrong {
         account: AccountId,
         address: common::address::ShardAddress,
     },
+    /// A share and its place among its account's: one is there without the other.
+    Share {
+        account: AccountId,
+        share: ShareId,
+    },
     ContentStale {
         account: AccountId,
         content: ContentId,
@@ -133,6 +141,9 @@ impl std::fmt::Display for Wrong {
             }
             Self::HeldStale { peer, address, .. } => {
                 write!(f, "peer {peer}: shard {address} stands in the index and in no chunk's record")
+            }
+            Self::Share { account, share } => {
+                write!(f, "account {account}: share {share} is not what the account's list says")
             }
             Self::ContentStale { account, content } => {
                 write!(f, "account {account}: small content {content} is noted in a pack that is not there")
@@ -224,6 +235,7 @@ impl Mend {
                 }
                 Ok(is_wrong)
             }
+            Wrong::Share { account, share } => shares::mend(txn, *account, *share, self.repair).await,
             Wrong::ContentStale { account, content } => {
                 let note = key::content(*account, *content);
                 let Some(found) = txn.read(&note).await? else { return Ok(false) };
@@ -353,6 +365,7 @@ impl Checking<'_> {
             record::decode::<Mark>(value).map(|_| ())
         })
         .await?;
+        self.shares().await?;
         self.over(&key::all_contents(), |key, value, found| {
             let (account, content) = key::ids_of_content(key)?;
             let _: Content = record::decode(value)?;
@@ -499,6 +512,7 @@ impl Checking<'_> {
                 | Wrong::ReferenceStale { .. }
                 | Wrong::HoldStale { .. }
                 | Wrong::HeldStale { .. }
+                | Wrong::Share { .. }
                 | Wrong::ContentStale { .. }
                 | Wrong::PackedStale { .. }
         );

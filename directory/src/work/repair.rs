@@ -18,7 +18,7 @@ use std::time::Duration;
 use common::bounded::BoundedVec;
 use common::erasure;
 use common::id::{AccountId, ChunkId, PeerId};
-use common::pass::Pass;
+use common::pass::{Pass, Reader};
 use common::proto::Refusal;
 use common::proto::parts::ShardAt;
 use common::proto::peer::{Made, MakeShard};
@@ -521,7 +521,8 @@ impl Job<'_> {
         let (account, chunk) = self.id;
         let connection = service.members.connection(target).ok_or(Fault::NotConnected)?;
         let expires = service.clock.now().plus(PASS_TIME);
-        let pass = Pass { cluster: service.settings.cluster, peer: target, account, chunk, expires };
+        let chunks = BoundedVec::try_from(vec![chunk]).map_err(|_| Refusal::TooLarge(What::Chunk))?;
+        let pass = Pass { cluster: service.settings.cluster, reader: Reader::Peer(target), account, chunks, expires };
         let sources = BoundedVec::try_from(self.sources.to_vec()).map_err(|_| Refusal::TooLarge(What::Shard))?;
         let order = MakeShard {
             generation: service.members.cluster().generation,

@@ -16,7 +16,7 @@ use common::identity::certificate::{VALIDITY, save_certificate};
 use common::identity::role::peer_name;
 use common::identity::{Authority, Credentials, Identity, PrivateKey, Role, StatementKey, Subject, Trust};
 use common::map::{ClusterMap, PeerEntry, PeerState, SignedMap};
-use common::pass::{Pass, SignedPass};
+use common::pass::{Pass, Reader, SignedPass};
 use common::proto::directory::{DirectoryRequest, Heartbeat, HeartbeatAnswer, Renew, Renewed};
 use common::proto::enroll::{Enroll, EnrollRequest, Enrolled};
 use common::proto::peer::{GetShard, PutShard};
@@ -70,7 +70,8 @@ impl Handler for Handles {
 
     async fn handle(&self, caller: Arc<Caller>, request: Call, responder: Responder) -> Result<(), CallError> {
         if caller.protocol == Protocol::Enroll {
-            let EnrollRequest::Enroll(request) = EnrollRequest::decode(request.tag, &request.message).unwrap();
+            let decoded = EnrollRequest::decode(request.tag, &request.message).unwrap();
+            let EnrollRequest::Enroll(request) = decoded else { panic!("a peer enrols as no guest") };
             return match self.0.enroll(&caller, &request) {
                 Some(enrolled) => responder.answer::<Enroll>(&enrolled, vec![]).await,
                 None => responder.refuse(&Refusal::Ticket(TicketFault::Unknown)).await,
@@ -256,6 +257,7 @@ impl Cluster {
         let connection = endpoint.dial(&dialler, peer.address, &peer_name(CLUSTER, PEER)).await.unwrap();
         let (account, device) = match subject {
             Subject::Client { device, account } => (account, device),
+            Subject::Guest { guest, .. } => (AccountId([0; 16]), guest),
             Subject::Directory | Subject::Peer(_) | Subject::Admin(_) => (AccountId([0; 16]), DeviceId([0; 16])),
         };
         Device { account, device, connection, _endpoint: endpoint }
@@ -311,10 +313,11 @@ impl Cluster {
         Signed::sign(grant, &self.directory.statements).unwrap()
     }
 
-    /// What lets `peer` read the chunk of [`put_of`](Self::put_of).
-    pub(super) fn pass(&self, peer: PeerId, account: AccountId) -> Pass {
+    /// What lets `reader` read the chunk of [`put_of`](Self::put_of).
+    pub(super) fn pass(&self, reader: Reader, account: AccountId) -> Pass {
         let expires = now().plus(std::time::Duration::from_secs(60));
-        Pass { cluster: CLUSTER, peer, account, chunk: ChunkId([1; 20]), expires }
+        let chunks = vec![ChunkId([1; 20])].try_into().unwrap();
+        Pass { cluster: CLUSTER, reader, account, chunks, expires }
     }
 
     pub(super) fn sign_pass(&self, pass: &Pass) -> SignedPass {

@@ -1,12 +1,14 @@
 //! What peers read of each other, and what the directory asks about everything: passes and inventories.
 
 use common::address::ShardAddress;
-use common::id::{AccountId, ChunkId, ClusterId, PeerId};
+use common::id::{AccountId, ChunkId, ClusterId, DeviceId, PeerId, ShareId};
 use common::identity::{StatementKey, Subject};
 use common::inventory::{Sums, part_of};
-use common::pass::{Pass, SignedPass};
+use common::pass::{Pass, Reader, SignedPass};
 use common::proto::Refusal;
-use common::proto::peer::{CondemnShards, Condition, Digest, DropShards, FetchShard, ListShards, PutShard, ShardName};
+use common::proto::peer::{
+    CondemnShards, Condition, Digest, DropShards, FetchShard, ListShards, PutShard, ReadShard, ShardName,
+};
 use common::proto::refusal::{GrantFault, What};
 use common::signed::Signed;
 use common::time::Timestamp;
@@ -34,7 +36,7 @@ async fn a_pass_opens_the_shards_of_one_chunk_to_one_peer_until_its_time() {
     let other = PutShard { chunk: ChunkId([2; 20]), ..cluster.put_of(&device, &noise(2, 100)) };
     device.put(&other, &noise(2, 100)).await.unwrap();
 
-    let good = cluster.pass(MAKER, device.account);
+    let good = cluster.pass(Reader::Peer(MAKER), device.account);
     for _ in 0..2 {
         assert!(fetch(&maker, cluster.sign_pass(&good), put.address).await.unwrap() == bytes);
     }
@@ -43,16 +45,57 @@ async fn a_pass_opens_the_shards_of_one_chunk_to_one_peer_until_its_time() {
     };
     let fault = Refusal::Grant;
     check(Pass { cluster: ClusterId([9; 16]), ..good.clone() }, fault(GrantFault::OtherCluster)).await;
-    check(Pass { peer: PeerId([32; 16]), ..good.clone() }, fault(GrantFault::NotYours)).await;
+    check(Pass { reader: Reader::Peer(PeerId([32; 16])), ..good.clone() }, fault(GrantFault::NotYours)).await;
     check(Pass { expires: Timestamp(5), ..good.clone() }, fault(GrantFault::Expired(Timestamp(5)))).await;
     check(Pass { account: AccountId([9; 16]), ..good.clone() }, Refusal::NotFound(What::Shard)).await;
-    check(Pass { chunk: ChunkId([9; 20]), ..good.clone() }, Refusal::NotFound(What::Shard)).await;
+    check(Pass { chunks: vec![ChunkId([9; 20])].try_into().unwrap(), ..good.clone() }, Refusal::NotFound(What::Shard))
+        .await;
     let not_of_it = fetch(&maker, cluster.sign_pass(&good), other.address).await;
     assert_eq!(refusal(not_of_it), Refusal::NotFound(What::Shard));
     let forged: SignedPass = Signed::sign(&good, &StatementKey::generate().unwrap()).unwrap();
     assert_eq!(refusal(fetch(&maker, forged, put.address).await), fault(GrantFault::Signature));
     // Nobody but a peer, not even the device whose it is.
     assert_eq!(refusal(fetch(&device, cluster.sign_pass(&good), put.address).await), Refusal::WrongRole);
+    peer.end().await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pass_opens_parts_of_the_shards_of_its_chunks_to_a_reader_of_another_account_and_to_a_guest() {
+    let cluster = Cluster::start();
+    let peer = cluster.peer().await;
+    let owner = cluster.device(1, &peer).await;
+    let other = cluster.device(2, &peer).await;
+    let subject = Subject::Guest { guest: DeviceId([3; 16]), share: ShareId([4; 16]) };
+    let guest = cluster.somebody(subject, &peer).await;
+    let bytes = noise(1, 300_000);
+    let put = cluster.put_of(&owner, &bytes);
+    owner.put(&put, &bytes).await.unwrap();
+    let neighbour = PutShard { chunk: ChunkId([2; 20]), ..cluster.put_of(&owner, &noise(2, 100)) };
+    owner.put(&neighbour, &noise(2, 100)).await.unwrap();
+
+    for reader in [&other, &guest] {
+        let good = cluster.pass(Reader::Device(reader.device), owner.account);
+        let read = async |pass: SignedPass, address, offset| {
+            let request = ReadShard { pass, address, offset, len: 1_000 };
+            let (range, body) = call(&reader.connection, &request, vec![], LIMIT).await?;
+            body.bytes(range.len as usize).await.map(|bytes| bytes.to_vec())
+        };
+        let got = read(cluster.sign_pass(&good), put.address, 5_000).await.unwrap();
+        assert_eq!(got, bytes[5_000..6_000]);
+        let check = async |pass: Pass, address, expected: Refusal| {
+            assert_eq!(refusal(read(cluster.sign_pass(&pass), address, 0).await), expected);
+        };
+        check(good.clone(), neighbour.address, Refusal::NotFound(What::Shard)).await;
+        let late = Pass { expires: Timestamp(5), ..good.clone() };
+        check(late, put.address, Refusal::Grant(GrantFault::Expired(Timestamp(5)))).await;
+        let of_another = Pass { reader: Reader::Device(DeviceId([9; 16])), ..good.clone() };
+        check(of_another, put.address, Refusal::Grant(GrantFault::NotYours)).await;
+        let forged: SignedPass = Signed::sign(&good, &StatementKey::generate().unwrap()).unwrap();
+        assert_eq!(refusal(read(forged, put.address, 0).await), Refusal::Grant(GrantFault::Signature));
+        // A pass for devices opens nothing to a peer's request.
+        assert_eq!(refusal(fetch(reader, cluster.sign_pass(&good), put.address).await), Refusal::WrongRole);
+    }
     peer.end().await;
     cluster.end().await;
 }

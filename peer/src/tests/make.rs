@@ -77,7 +77,7 @@ impl Spread {
         let sources: Vec<_> = sources.iter().map(|at| self.at[*at]).collect();
         MakeShard {
             generation: 1,
-            pass: cluster.sign_pass(&cluster.pass(PEER, device.account)),
+            pass: cluster.sign_pass(&cluster.pass(common::pass::Reader::Peer(PEER), device.account)),
             account: device.account,
             chunk: ChunkId([1; 20]),
             sealed_len: u32::try_from(self.sealed.len()).unwrap(),

@@ -11,7 +11,7 @@ use super::AtTime;
 /// End the history that is not to be kept, and give its space back
 ///
 /// What is there now is never touched, nor what a snapshot pins. Kept is what any of the options names; without them the cluster's own policy
-/// holds. Days, weeks, months and years are those on which anything was committed, in UTC, each as it was at its end. The space comes
+/// holds. Days, weeks, months and years are those on which you changed anything, in UTC, each as it was at its end. The space comes
 /// back in the background, once the peers have emptied their trash.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

@@ -27,7 +27,7 @@ pub struct Sync {
     pub dest: OsString,
 
     /// Remove from DEST what SRC does not have, and recognise what was only moved. In the cluster history keeps it; on this machine it is
-    /// gone at once. Nothing is removed where SRC could not be read, nor when something could not be brought
+    /// gone at once. Nothing is removed where SRC could not be read, when SRC is empty, nor when something could not be brought
     #[arg(long)]
     pub delete: bool,
 

@@ -21,6 +21,7 @@ pub(super) fn judge(error: &SyncError) -> Option<Verdict> {
             Verdict::hint(Exit::Usage, "write shoal:/path, and ./shoal:... for a local folder whose name begins so")
         }
         SyncError::KeptAll { .. } => Verdict::hint(Exit::Partly, "mend what was named above, and repeat the command"),
+        SyncError::EmptySource => Verdict::hint(Exit::Failure, "if it is right, empty DEST with shoal rm -r, or rm -r"),
         SyncError::Watch { .. } | SyncError::Bug(_) => Verdict::new(Exit::Failure),
         SyncError::Name(_) | SyncError::Path(_) => Verdict::new(Exit::Usage),
         SyncError::Folder(error) => return judge_folder(error),

@@ -164,11 +164,6 @@ impl Model {
 
     /// A file with one chunk of its own.
     async fn put(&mut self, folder: NodeId, name: u8) {
-        let (upload, content) = (VersionId::random(), VersionId::random());
-        let id = ChunkId(std::array::from_fn(|at| content.0[at % 16]));
-        self.world.begin(self.who, upload).await;
-        let shards = (0..3).map(|index| shard(index, index + 1, 1)).collect();
-        self.world.register(self.who, upload, new_chunk(id, "1/3", 1, shards)).await.unwrap();
         let there = self.world.look(self.who, folder, &[name]).await;
         let (at, expect) = match there.first() {
             None => {
@@ -180,6 +175,11 @@ impl Model {
                 None => return,
             },
         };
+        let (upload, content) = (VersionId::random(), VersionId::random());
+        let id = ChunkId(std::array::from_fn(|at| content.0[at % 16]));
+        self.world.begin(self.who, upload).await;
+        let shards = (0..3).map(|index| shard(index, index + 1, 1)).collect();
+        self.world.register(self.who, upload, new_chunk(id, "1/3", 1, shards)).await.unwrap();
         let inline = InlinePage { chunks: vec![id].try_into().unwrap(), sealed: vec![5; 9].try_into().unwrap() };
         let file = NewFile {
             pages: 1,
@@ -395,4 +395,30 @@ async fn a_version_whose_upload_is_open_is_released_only_after_that() {
     model.prune(&retention, false).await;
     assert_eq!(model.world.count(&key::all_references()).await, 0);
     assert_eq!(model.world.count(&key::all_pages()).await, 0);
+}
+
+#[tokio::test]
+async fn a_plan_names_the_end_of_each_of_the_last_days_and_all_that_lies_within() {
+    const HOUR: u64 = 3_600_000;
+    let mut model = Model::new(1).await;
+    for day in 20..25 {
+        for hour in [1, 13] {
+            model.world.context.now = Timestamp((day * 24 + hour) * HOUR);
+            model.put(node(1), 1).await;
+        }
+    }
+    let changes = model.all(&key::changes(model.who.account())).await;
+    let ends: Vec<u64> = changes.iter().map(|(_, _, sequence)| *sequence).collect();
+    let plan = async |text: &str| {
+        let policy = text.parse().unwrap();
+        model.world.run(&Plan { policy }, Keeper::from(model.who)).await.unwrap().retention
+    };
+    let last = model.world.store.last_sequence();
+    let daily = plan("daily=3").await;
+    assert_eq!((daily.points.to_vec(), daily.from), (vec![ends[5], ends[7], ends[9]], last));
+    // It is the 13th hour of the 24th day: 36 hours before, the change of the first hour of the 23rd was the last.
+    assert_eq!(plan("within=36h").await.from, ends[6]);
+    assert_eq!(plan("within=35h").await.from, ends[6]);
+    assert_eq!(plan("within=1000d").await.from, 0, "nothing was before: all is kept");
+    assert_eq!(plan("yearly=9,daily=1").await.points.to_vec(), [ends[9]], "one point may be the end of several");
 }

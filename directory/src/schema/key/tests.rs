@@ -1,5 +1,7 @@
 //! Every key has its golden bytes, and its ids come out again.
 
+use common::id::ShareId;
+
 use super::*;
 
 const A: AccountId = AccountId([0xaa; 16]);
@@ -43,6 +45,9 @@ fn keys_are_golden() {
         (snapshot(A, token).into_bytes(), format!("32{a}{n}")),
         (start(0x0102).into_bytes(), "01030000000000000102".to_owned()),
         (fence().into_bytes(), "0104".to_owned()),
+        (share(ShareId([0xbb; 16])).into_bytes(), format!("38{n}")),
+        (share_of(A, ShareId([0xbb; 16])).into_bytes(), format!("39{a}{n}")),
+        (share_guests(ShareId([0xbb; 16])).into_bytes(), format!("3a{n}")),
         (repair(A, chunk_id).into_bytes(), format!("2c{a}{c}")),
         (content(A, common::id::ContentId([0xdd; 20])).into_bytes(), format!("3e{a}{c}")),
         (packed(A, chunk_id, version_id).into_bytes(), format!("3f{a}{c}{v}")),
@@ -73,6 +78,8 @@ fn ids_come_back_out_of_keys() {
     assert_eq!(ids_of_pending(pending(A, upload).bytes()).unwrap(), (A, upload));
     assert_eq!(ids_of_chunk(chunk(A, chunk_id).bytes()).unwrap(), (A, chunk_id));
     assert_eq!(chunk_of_hold(hold(A, upload, chunk_id).bytes()).unwrap(), chunk_id);
+    let id = ShareId([6; 16]);
+    assert_eq!(id_of_share(share(id).bytes()).unwrap(), id_of_share(share_of(A, id).bytes()).unwrap());
     let request = RequestId([5; 16]);
     assert_eq!(
         ids_of_done_at(done_at(Timestamp(1), [4; 16], request).bytes()).unwrap(),
