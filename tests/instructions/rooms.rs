@@ -80,7 +80,7 @@ fn data() {
             black_box(open_chunk_key(&keys, &ACCOUNT, &chunk, &sealed).unwrap());
         }
     });
-    let extent = |number| Extent::whole(ChunkId(inputs::id(number)), 2_000_000, digest, &secret);
+    let extent = |number| Extent::whole(ChunkId(inputs::id(number)), 1 << 20, digest, &secret);
     let (extents, key) = ((0..512).map(extent).collect::<Vec<_>>(), ManifestKey([5; 32]));
     let id = PageId { account: ACCOUNT, version: VersionId([2; 16]), page: 0 };
     let page = counted("manifest_write_512", || {

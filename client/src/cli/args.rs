@@ -58,8 +58,9 @@ impl Cli {
         let mut words: Vec<OsString> = words.collect();
         let read = Self::try_parse_from(&words);
         let lacks = |error: &clap::Error| error.kind() == clap::error::ErrorKind::MissingRequiredArgument;
-        if read.as_ref().is_err_and(lacks) && words.iter().any(|word| crate::share::link::is_link(word)) {
-            words.push(".".into());
+        let link = words.iter().rposition(|word| crate::share::link::is_link(word));
+        if let Some(link) = link.filter(|_| read.as_ref().is_err_and(lacks)) {
+            words.insert(link + 1, ".".into());
             return Self::try_parse_from(&words).or(read);
         }
         read

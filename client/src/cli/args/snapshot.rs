@@ -21,14 +21,20 @@ pub struct Snapshot {
 #[derive(Debug, Subcommand)]
 pub enum SnapshotCommand {
     /// Pin the tree as it is now
+    #[command(after_help = "Example:
+  shoal snapshot create before-the-move")]
     Create {
         /// What to call it; any text without a slash
         #[arg(value_name = "NAME")]
         name: OsString,
     },
     /// Show all snapshots, the oldest first
+    #[command(after_help = "Example:
+  shoal snapshot list --json")]
     List,
     /// Let a snapshot go; what it alone kept goes with the next prune
+    #[command(after_help = "Example:
+  shoal snapshot rm before-the-move")]
     Rm {
         /// What it is called
         #[arg(value_name = "NAME")]
