@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use common::disk::{self, DataFolder, DiskError};
+use common::identity::certificate::has_issued;
 use common::identity::role::directory_name;
 use common::identity::{Credentials, Trust, TrustError};
 use common::proto::parts::{Address, Addresses, Label};
@@ -42,6 +43,10 @@ pub enum ServeError {
     Known(#[from] KnownError),
     #[error("ca.pem, peer.pem or peer.key is damaged; restore them from a copy, or join anew in another folder")]
     Trust(#[from] TrustError),
+    #[error(
+        "peer.pem was not issued by ca.pem: one is damaged; restore it from a copy, or join anew in another folder"
+    )]
+    NotIssued,
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error("{what}")]
@@ -137,6 +142,9 @@ async fn start(config: &ServeConfig, joined: Joined, store: Store) -> Result<Sta
     };
     check_addresses(&config.directory).map_err(|what| ServeError::Setting { what })?;
 
+    if !has_issued(&authority, &certificate) {
+        return Err(ServeError::NotIssued);
+    }
     let credentials = Credentials::new(vec![certificate.clone()], &key)?;
     let trust = Trust::new(authority, config.certificates.clone())?;
     let listen = config.listen.as_deref().unwrap_or(&settings.listen);

@@ -9,7 +9,7 @@ use crate::support::{cluster, file, json, shoal, text, three_peers};
 
 /// Lines that compress about as well as a log does, other ones for each seed.
 pub(crate) fn prose(seed: u64, len: usize) -> Vec<u8> {
-    let dice = content::bytes(seed, len / 16 + 16);
+    let dice = content::bytes(seed, len / 2 + 16); // four bytes a line, and a line is longer than eight
     let words = ["tide", "shoal", "herring", "net", "harbour", "rope", "lantern", "gull", "keel", "salt"];
     let line = |piece: &[u8]| {
         let word = words[usize::from(piece[0]) % words.len()];

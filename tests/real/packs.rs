@@ -75,7 +75,9 @@ fn what_is_unchanged_keeps_its_extent_wherever_it_is_put_again() {
     file(&tree, "new", 7_001, LEN);
     assert_eq!(put_tree(&cluster, &tree, "/tree"), 2 * LEN as u64 * 3, "what changed, and nothing else");
     let after = survey(&cluster);
-    assert_eq!(after["packs"].as_u64(), before["packs"].as_u64().map(|packs| packs + 1));
+    // Each of the two is in a pack of its own, which is no different from a file's chunk; or both are in one.
+    let packs = |survey: &Value| survey["packs"].as_u64().unwrap();
+    assert!((packs(&before)..=packs(&before) + 1).contains(&packs(&after)), "{before} {after}");
     assert_eq!(after["dead_bytes"], 0);
     comes_back(&cluster, &work, &tree, "/tree");
     // Removed and put again it is found as well: history holds it.

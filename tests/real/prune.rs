@@ -57,6 +57,9 @@ fn a_snapshot_keeps_what_a_prune_would_end_and_its_space_comes_back_after_it() {
     let second = put(&cluster, &work, 2, "/file");
     put(&cluster, &work, 3, "/removed");
     shoal(&cluster, 0, &["rm", "/removed"]);
+    // An upload that has ended lets go of its chunks step by step.
+    let ended = || held(&json(&cluster, &["du"]), "uploads") == 0;
+    eventually("what the uploads held is let go", SOON, ended).unwrap();
     let one = held(&json(&cluster, &["du"]), "current");
     let du = json(&cluster, &["du"]);
     assert_eq!((held(&du, "snapshots"), held(&du, "history")), (one, one), "{du}");

@@ -302,7 +302,7 @@ fn a_directory_restored_from_an_old_copy_deletes_nothing_until_that_is_accepted(
     assert!(dry.contains("nothing was changed"), "{dry}");
     assert_eq!(status(&cluster)["upkeep"]["fenced"], true);
     let accepted = govern(&cluster, 0, &["reconcile", "--data", &data, "--yes"]);
-    assert!(accepted.contains("belong to nothing"), "{accepted}");
+    assert!(accepted.contains("nothing that this store knows"), "{accepted}");
     let after = wait_for(&cluster, "the unknown go to the trash", |status| {
         status["upkeep"]["fenced"] == false && sum(status, "shards") < sum(&before, "shards") && is_whole(status)
     });

@@ -24,8 +24,14 @@ fn what_the_servers_keep_and_log_holds_no_content_and_no_name() {
     fs::create_dir(&tree).unwrap();
     fs::write(tree.join(NAME), CONTENT).unwrap();
     fs::write(tree.join(format!("{NAME}-large")), CONTENT.repeat(20_000)).unwrap();
+    fs::write(tree.join("noise"), content::bytes(5, 400_000)).unwrap(); // which does not become shorter
     std::os::unix::fs::symlink(LINK, tree.join("link")).unwrap();
     shoal(&cluster, 0, &["put", "-r", text(&tree), "/"]);
+    shoal(
+        &cluster,
+        0,
+        &["put", "--no-compress", text(&tree.join(format!("{NAME}-large"))), &format!("/{NAME}-as-it-is")],
+    );
     shoal(&cluster, 0, &["mv", &format!("/{FOLDER}/{NAME}"), &format!("/{NAME}-moved")]);
     shoal(&cluster, 0, &["cat", &format!("/{NAME}-moved")]);
     shoal(&cluster, 1, &["cat", &format!("/{NAME}-missing")]);

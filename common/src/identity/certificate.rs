@@ -102,9 +102,7 @@ impl PrivateKey {
     }
 
     fn has_signed(&self, certificate: &CertificateDer<'_>) -> bool {
-        let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return false };
-        let own = UnparsedPublicKey::new(&ED25519, self.0.public_key_raw());
-        own.verify(parsed.tbs_certificate.as_ref(), &parsed.signature_value.data).is_ok()
+        signed_with(self.0.public_key_raw(), certificate)
     }
 
     /// A signing request, DER: this public key, signed with it, and nothing else.
@@ -302,6 +300,20 @@ fn set_validity(params: &mut CertificateParams, now: Timestamp, validity: Durati
     let back = u64::try_from(BACKDATED.as_millis()).unwrap_or(0);
     params.not_before = Timestamp(now.0.saturating_sub(back)).min(LAST).to_system().into();
     params.not_after = now.plus(validity).min(LAST).to_system().into();
+}
+
+fn signed_with(key: &[u8], certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate) else { return false };
+    let key = UnparsedPublicKey::new(&ED25519, key);
+    key.verify(parsed.tbs_certificate.as_ref(), &parsed.signature_value.data).is_ok()
+}
+
+/// Whether an authority's certificate is whole, to the last bit, and has signed the other.
+#[must_use]
+pub fn has_issued(authority: &CertificateDer<'_>, certificate: &CertificateDer<'_>) -> bool {
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(authority) else { return false };
+    let key = &parsed.public_key().subject_public_key.data;
+    signed_with(key, authority) && signed_with(key, certificate)
 }
 
 #[cfg(test)]

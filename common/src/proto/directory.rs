@@ -26,6 +26,7 @@ use crate::map::SignedMap;
 use crate::proto::frame::requests;
 use crate::proto::parts::{
     Addresses, Der, EntryView, Label, NodeKind, PlacedChunk, SealedEntry, SealedKey, SealedMeta, SealedPage, ShardAt,
+    VersionView,
 };
 use crate::proto::refusal::Refusal;
 use crate::redundancy::Redundancy;
@@ -504,7 +505,7 @@ requests! {
         80 NewShare -> ShareMade;
         81 ListShares -> Shares;
         82 RevokeShare -> Done;
-        83 ShowVersion -> crate::proto::parts::VersionView;
+        83 ShowVersion -> VersionView;
         84 OpenShare -> ShareOpened;
         85 ListShared -> Listing;
         86 ReadShared -> SharedManifests;

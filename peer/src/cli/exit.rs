@@ -124,6 +124,7 @@ impl From<ServeError> for Failure {
             ServeError::Store(_)
             | ServeError::Known(_)
             | ServeError::Trust(_)
+            | ServeError::NotIssued
             | ServeError::Worker(_)
             | ServeError::EndedEarly => FAILURE,
         };
