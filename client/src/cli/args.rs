@@ -61,7 +61,8 @@ impl Cli {
         let link = words.iter().rposition(|word| crate::share::link::is_link(word));
         if let Some(link) = link.filter(|_| read.as_ref().is_err_and(lacks)) {
             words.insert(link + 1, ".".into());
-            return Self::try_parse_from(&words).or(read);
+            let whole = Self::try_parse_from(&words).ok();
+            return whole.filter(|cli| matches!(cli.command, Command::Get(_))).map_or(read, Ok);
         }
         read
     }
