@@ -44,7 +44,7 @@ pub enum ServeError {
     #[error("ca.pem, peer.pem or peer.key is damaged; restore them from a copy, or join anew in another folder")]
     Trust(#[from] TrustError),
     #[error(
-        "peer.pem was not issued by ca.pem: one is damaged; restore it from a copy, or join anew in another folder"
+        "the certificate peer.pem was not issued by ca.pem: one is damaged; restore it from a copy, or join anew in another folder"
     )]
     NotIssued,
     #[error(transparent)]
