@@ -12,15 +12,12 @@ use common::proto::parts::VersionView;
 use common::proto::refusal::What;
 use common::proto::share::{ListShared, OpenShare, ReadShared, ShareOpened, ShareTarget, SharedWant};
 
-use super::Context;
 use super::look::{Filling, list, version_of, version_view};
 use super::share::held;
+use super::{Context, tree};
 use crate::authorize::OfReader;
 use crate::schema::{Node, Share, key};
 use crate::transact::{Operation, Stop, Txn};
-
-/// How deep below the shared folder one may lie.
-const DEEPEST: usize = 1_024;
 
 impl Operation for OpenShare {
     const NAME: &'static str = "OpenShare";
@@ -30,13 +27,13 @@ impl Operation for OpenShare {
     async fn decide(&self, txn: &mut Txn, who: OfReader, context: &Context) -> Result<ShareOpened, Stop> {
         let Share { account, target, expires, .. } = held(txn, self.share, &self.proof, who, context).await?;
         let version: Option<VersionView> = match target {
-            ShareTarget::Folder(node) => match txn.peek(&key::node(account, node)).await?.map(|found| found.record) {
-                Some(Node::Folder { .. }) => None,
-                Some(Node::File { .. }) | None => return Err(Refusal::NotFound(What::Folder).into()),
+            ShareTarget::Folder(node) => match lies_below(txn, account, node, node).await? {
+                true => None,
+                false => return Err(Refusal::NotFound(What::Folder).into()),
             },
-            ShareTarget::File(node) => match txn.peek(&key::node(account, node)).await?.map(|found| found.record) {
-                Some(file @ Node::File { .. }) => Some(version_of(txn, account, file).await?.ok_or(Stop::Torn)?),
-                Some(Node::Folder { .. }) | None => return Err(Refusal::NotFound(What::Node).into()),
+            ShareTarget::File(node) => match file_in_tree(txn, account, node).await? {
+                Some(file) => Some(version_of(txn, account, file).await?.ok_or(Stop::Torn)?),
+                None => return Err(Refusal::NotFound(What::Node).into()),
             },
             ShareTarget::Version(node, version) => Some(version_view(txn, account, node, version).await?),
         };
@@ -59,18 +56,28 @@ impl Operation for ListShared {
     }
 }
 
-/// Whether a folder is the shared one or lies below it, now.
+/// Whether a folder is the shared one or lies below it, now, and both are in the account's tree: what lies in a folder that was
+/// removed is not, though its own record is as it was.
 async fn lies_below(txn: &mut Txn, account: AccountId, top: NodeId, folder: NodeId) -> Result<bool, Stop> {
-    let mut at = folder;
-    for _ in 0..DEEPEST {
-        let found = txn.peek(&key::node(account, at)).await?.map(|found| found.record);
-        match found {
-            Some(Node::Folder { .. }) if at == top => return Ok(true),
-            Some(Node::Folder { parent: Some(parent) }) => at = parent,
-            Some(Node::Folder { parent: None } | Node::File { .. }) | None => return Ok(false),
-        }
+    let on_the_way = climbed(tree::climb(txn, account, folder, Some(top)).await)? == Some(Refusal::Cycle);
+    Ok(on_the_way && climbed(tree::climb(txn, account, top, None).await)?.is_none())
+}
+
+/// Why there is no way up; what is wrong with the store stays an error.
+fn climbed(way: Result<(), Stop>) -> Result<Option<Refusal>, Stop> {
+    match way {
+        Ok(()) => Ok(None),
+        Err(Stop::Refused(refusal)) => Ok(Some(refusal)),
+        Err(error) => Err(error),
     }
-    Ok(false)
+}
+
+/// A file's record, if it is in the account's tree.
+async fn file_in_tree(txn: &mut Txn, account: AccountId, node: NodeId) -> Result<Option<Node>, Stop> {
+    let found = txn.peek(&key::node(account, node)).await?.map(|found| found.record);
+    let Some(file @ Node::File { parent, .. }) = found else { return Ok(None) };
+    let there = climbed(tree::climb(txn, account, parent, None).await)?.is_none();
+    Ok(there.then_some(file))
 }
 
 impl Operation for ReadShared {
@@ -99,7 +106,7 @@ impl Operation for ReadShared {
     }
 }
 
-/// Whether a version is of what is shared. `below` remembers what was found out of folders.
+/// Whether a version is of what is shared. `below` remembers what was found out of folders and of a file.
 async fn may_read(
     txn: &mut Txn,
     account: AccountId,
@@ -111,7 +118,17 @@ async fn may_read(
         (ShareTarget::Version(node, version), None) => {
             Ok(version == want.version && is_of(txn, account, node, version).await?)
         }
-        (ShareTarget::File(node), None) => is_of(txn, account, node, want.version).await,
+        (ShareTarget::File(node), None) => {
+            let inside = match below.get(&node) {
+                Some(known) => *known,
+                None => {
+                    let found = file_in_tree(txn, account, node).await?.is_some();
+                    below.insert(node, found);
+                    found
+                }
+            };
+            Ok(inside && is_of(txn, account, node, want.version).await?)
+        }
         (ShareTarget::Folder(top), Some((folder, token))) => {
             let inside = match below.get(&folder) {
                 Some(known) => *known,

@@ -114,6 +114,25 @@ async fn a_folder_is_read_with_what_is_below_it_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn what_lies_in_a_folder_that_was_removed_is_shared_no_more() {
+    let (world, who) = world().await;
+    let (folder, file, fixed) = (Shared::of(1), Shared::of(2), Shared::of(3));
+    let deep = version_of(&world, who, node(1), &[2, 3, 11]).await;
+    world.run(&folder.made(ShareTarget::Folder(node(3))), who).await.unwrap();
+    world.run(&file.made(ShareTarget::File(node(11))), who).await.unwrap();
+    world.run(&fixed.made(ShareTarget::Version(node(11), deep)), who).await.unwrap();
+    let at = Some((node(3), token(11)));
+    assert!(world.readable(&folder, deep, at).await && world.readable(&file, deep, None).await);
+    // The folder above both: their own records stay as they are.
+    world.remove(who, node(1), 2, 2, true).await.unwrap();
+    assert_eq!(world.open(&folder).await, Err(Refusal::NotFound(What::Folder)));
+    assert_eq!(world.listed(&folder, node(3)).await, Err(Refusal::NotFound(What::Folder)));
+    assert_eq!(world.open(&file).await, Err(Refusal::NotFound(What::Node)));
+    assert!(!world.readable(&folder, deep, at).await && !world.readable(&file, deep, None).await);
+    assert!(world.readable(&fixed, deep, None).await, "one version stays what it is");
+}
+
+#[tokio::test]
 async fn a_file_is_read_in_all_its_versions_or_in_one() {
     let (world, who) = world().await;
     let (follow, fixed) = (Shared::of(1), Shared::of(2));
