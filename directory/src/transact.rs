@@ -120,29 +120,37 @@ async fn attempt<O: Operation>(
     if !txn.changes() {
         return Ok(Attempt::Answered(answer));
     }
-    let (checks, writes) = txn.into_commit();
     let meta = Meta { actor: who.actor(), time: context.now, request: operation.request(), essential: O::ESSENTIAL };
-    match store.commit(checks, writes, meta).await {
-        Ok(sequence) => {
+    match commit(store, O::NAME, txn, meta).await? {
+        Some(sequence) => {
             O::settle(&mut answer, sequence);
             Ok(Attempt::Answered(answer))
         }
-        Err(CommitError::Conflict { .. }) => Ok(Attempt::Again),
+        None => Ok(Attempt::Again),
+    }
+}
+
+/// The sequence of the commit; `None` where it has to be decided anew. The same for all operations.
+async fn commit(store: &Arc<dyn Store>, name: &'static str, txn: Txn, meta: Meta) -> Result<Option<u64>, Refusal> {
+    let (checks, writes) = txn.into_commit();
+    match store.commit(checks, writes, meta).await {
+        Ok(sequence) => Ok(Some(sequence)),
+        Err(CommitError::Conflict { .. }) => Ok(None),
         Err(fault @ CommitError::Unknown(_)) => {
-            tracing::warn!(request = O::NAME, error = telemetry::chain(&fault), "asking again whether it happened");
-            if operation.request().is_some() { Ok(Attempt::Again) } else { Err(Refusal::Internal) }
+            tracing::warn!(request = name, error = telemetry::chain(&fault), "asking again whether it happened");
+            if meta.request.is_some() { Ok(None) } else { Err(Refusal::Internal) }
         }
         Err(CommitError::StorageFull { free, .. }) => Err(Refusal::Full { free: free.0 }),
         Err(CommitError::Limit(fault)) => {
-            tracing::warn!(request = O::NAME, error = telemetry::chain(&fault), "too much for one commit");
+            tracing::warn!(request = name, error = telemetry::chain(&fault), "too much for one commit");
             Err(Refusal::TooLarge(What::Request))
         }
         Err(fault @ CommitError::Failed(_)) => {
-            tracing::error!(request = O::NAME, error = telemetry::chain(&fault), "cannot commit");
+            tracing::error!(request = name, error = telemetry::chain(&fault), "cannot commit");
             Err(Refusal::Internal)
         }
         Err(CommitError::Stopped { reason }) => {
-            tracing::error!(request = O::NAME, reason, "the store takes no commits");
+            tracing::error!(request = name, reason, "the store takes no commits");
             Err(Refusal::ReadOnly)
         }
     }

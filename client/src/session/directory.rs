@@ -15,7 +15,7 @@ use common::proto::refusal::Retry;
 use common::proto::{Refusal, Request};
 use common::time::Clock;
 use common::transport::pool::Backoff;
-use common::transport::{CallError, Dialler, Endpoint, EndpointOptions, Link};
+use common::transport::{CallError, Dialler, Endpoint, EndpointOptions, Incoming, Link, Outgoing};
 use rustls_pki_types::CertificateDer;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
@@ -86,24 +86,32 @@ impl Directory {
 
     /// Asks until there is an answer, a refusal that time does not mend, or `limit` is over.
     pub(super) async fn call<R: Request>(&self, request: &R, limit: Duration) -> Result<R::Response, SessionError> {
+        let answer = match Outgoing::new(request) {
+            Ok(outgoing) => self.persist(R::NAME, &outgoing, limit).await?,
+            Err(source) => return Err(self.failed(R::NAME, limit, source)),
+        };
+        answer.decode::<R>().map(|(answer, _)| answer).map_err(|source| self.failed(R::NAME, limit, source))
+    }
+
+    async fn persist(&self, name: &'static str, request: &Outgoing, limit: Duration) -> Result<Incoming, SessionError> {
         let begun = Instant::now();
         let deadline = begun + limit;
         let mut backoff = Backoff::default();
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let error = match self.link.call_once(request, Vec::new(), left.min(ANSWER)).await {
-                Ok((answer, _)) => {
+            let error = match self.link.send_once(request, Vec::new(), left.min(ANSWER)).await {
+                Ok(answer) => {
                     self.answered();
                     return Ok(answer);
                 }
                 Err(error) => error,
             };
             if !may_be_mended(&error) {
-                return Err(self.failed(R::NAME, limit, error));
+                return Err(self.failed(name, limit, error));
             }
             let pause = backoff.pause().max(Backoff::FIRST);
             if Instant::now() + pause >= deadline {
-                return Err(self.failed(R::NAME, limit, error));
+                return Err(self.failed(name, limit, error));
             }
             if begun.elapsed() >= WAITING && limit > FIRST_CONTACT {
                 self.say_waiting();

@@ -1,19 +1,56 @@
 //! Call: ask one thing of the other end of a connection, on a stream of its own.
+//!
+//! What is done for a request is the same whatever its type: [`Outgoing`] and [`Incoming`] are the typed ends of it, so that the rest is
+//! compiled once and not for each request.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
-use crate::proto::Request;
-use crate::proto::frame::{decode_response, encode_request};
+use crate::codec;
+use crate::proto::frame::{FrameHead, STATUS_REFUSED, decode_response, encode_request};
 use crate::proto::refusal::Retry;
+use crate::proto::{FrameError, Request};
 use crate::transport::body::{BodyReader, BodyWriter};
 use crate::transport::connection::Connection;
 use crate::transport::error::CallError;
 
 /// How often a busy server is asked again.
 const BUSY_TRIES: u32 = 20;
+
+/// A request as it goes out: encoded once, however often it is sent.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    pub(super) name: &'static str,
+    message: Bytes,
+}
+
+impl Outgoing {
+    /// # Errors
+    /// [`CallError::Unsendable`] for a message over the limit.
+    pub fn new<R: Request>(request: &R) -> Result<Self, CallError> {
+        let message = encode_request(request).map_err(|source| CallError::Unsendable { name: R::NAME, source })?;
+        Ok(Self { name: R::NAME, message: message.into() })
+    }
+}
+
+/// A granted answer as it came: its message, and the way to its body.
+#[derive(Debug)]
+pub struct Incoming {
+    head: FrameHead,
+    message: Vec<u8>,
+    body: BodyReader,
+}
+
+impl Incoming {
+    /// # Errors
+    /// [`CallError::Misbehaved`] when it is no answer to this request.
+    pub fn decode<R: Request>(self) -> Result<(R::Response, BodyReader), CallError> {
+        let answer = decode_response::<R>(self.head, &self.message).map_err(CallError::Misbehaved)?;
+        Ok((answer.map_err(CallError::Refused)?, self.body))
+    }
+}
 
 /// Sends a request with its body (none: an empty list) and waits for the answer; the answer's body is read afterwards, at the
 /// caller's pace. Whether the request was carried out is unknown after any error but a refusal. Dropping it resets the stream.
@@ -26,7 +63,20 @@ pub async fn call<R: Request>(
     body: Vec<Bytes>,
     limit: Duration,
 ) -> Result<(R::Response, BodyReader), CallError> {
-    let timed_out = |_| CallError::TimedOut { what: R::NAME, after: limit };
+    send(connection, &Outgoing::new(request)?, body, limit).await?.decode::<R>()
+}
+
+/// The same for a request that is encoded already.
+///
+/// # Errors
+/// As [`call`].
+pub(super) async fn send(
+    connection: &Connection,
+    request: &Outgoing,
+    body: Vec<Bytes>,
+    limit: Duration,
+) -> Result<Incoming, CallError> {
+    let timed_out = |_| CallError::TimedOut { what: request.name, after: limit };
     timeout(limit, exchange(connection, request, body)).await.map_err(timed_out)?
 }
 
@@ -40,32 +90,31 @@ pub async fn call_while_busy<R: Request>(
     request: &R,
     limit: Duration,
 ) -> Result<(R::Response, BodyReader), CallError> {
+    let request = Outgoing::new(request)?;
     for _ in 0..BUSY_TRIES {
-        match call(connection, request, Vec::new(), limit).await {
+        match send(connection, &request, Vec::new(), limit).await {
             Err(CallError::Refused(refusal)) if refusal.retry() == Retry::Later => sleep(refusal.pause()).await,
-            answer => return answer,
+            answer => return answer?.decode::<R>(),
         }
     }
-    call(connection, request, Vec::new(), limit).await
+    send(connection, &request, Vec::new(), limit).await?.decode::<R>()
 }
 
-async fn exchange<R: Request>(
-    connection: &Connection,
-    request: &R,
-    mut body: Vec<Bytes>,
-) -> Result<(R::Response, BodyReader), CallError> {
-    let message = encode_request(request).map_err(|source| CallError::Unsendable { name: R::NAME, source })?;
+async fn exchange(connection: &Connection, request: &Outgoing, mut body: Vec<Bytes>) -> Result<Incoming, CallError> {
     let (send, receive) = connection.0.open_bi().await?;
     let (mut writer, mut reader) = (BodyWriter::new(send), BodyReader::new(receive));
-    body.insert(0, Bytes::from(message));
+    body.insert(0, request.message.clone());
     // A server that has seen enough stops the body and answers: the answer is what counts then.
     if writer.write_unless_stopped(&mut body).await? {
         writer.finish();
     }
     let head = reader.head().await?;
     let message = reader.message(head.len).await?;
-    let answer = decode_response::<R>(head, &message).map_err(CallError::Misbehaved)?;
-    Ok((answer.map_err(CallError::Refused)?, reader))
+    if head.tag == STATUS_REFUSED {
+        let malformed = |source| CallError::Misbehaved(FrameError::Malformed { name: request.name, source });
+        return Err(CallError::Refused(codec::decode(&message).map_err(malformed)?));
+    }
+    Ok(Incoming { head, message, body: reader })
 }
 
 /// A request whose body is written piece by piece, while it comes in from elsewhere. Dropped before [`answer`](Self::answer) it resets

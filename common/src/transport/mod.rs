@@ -28,7 +28,7 @@ mod tests;
 pub mod traffic;
 
 pub use body::{BodyReader, BodyWriter};
-pub use call::{Streamed, call, call_while_busy};
+pub use call::{Incoming, Outgoing, Streamed, call, call_while_busy};
 pub use connection::{Connection, Protocol};
 pub use endpoint::{BindError, Dialler, Endpoint, EndpointOptions, listen_address};
 pub use error::{CallError, HandshakeError, Lost};

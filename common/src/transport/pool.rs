@@ -19,7 +19,7 @@ use crate::proto::Request;
 use crate::proto::refusal::Retry;
 use crate::telemetry::chain;
 use crate::transport::body::BodyReader;
-use crate::transport::call::call;
+use crate::transport::call::{Incoming, Outgoing, send};
 use crate::transport::connection::Connection;
 use crate::transport::endpoint::{Dialler, Endpoint};
 use crate::transport::error::{CallError, Listed};
@@ -228,12 +228,16 @@ impl Link {
         body: Vec<Bytes>,
         limit: Duration,
     ) -> Result<(R::Response, BodyReader), CallError> {
+        self.persist(&Outgoing::new(request)?, body, limit).await?.decode::<R>()
+    }
+
+    async fn persist(&self, request: &Outgoing, body: Vec<Bytes>, limit: Duration) -> Result<Incoming, CallError> {
         let deadline = Instant::now() + limit;
         let mut backoff = Backoff::default();
         loop {
             let connection = self.connection(deadline, false).await?;
             let left = deadline.saturating_duration_since(Instant::now());
-            let error = match call(&connection, request, body.clone(), left).await {
+            let error = match send(&connection, request, body.clone(), left).await {
                 Err(error) if error.retry() == Retry::Later => error,
                 answer => return answer,
             };
@@ -241,7 +245,7 @@ impl Link {
             if Instant::now() + pause >= deadline {
                 return Err(error);
             }
-            debug!(request = R::NAME, error = %chain(&error), "asking again");
+            debug!(request = request.name, error = %chain(&error), "asking again");
             sleep(pause).await;
         }
     }
@@ -256,9 +260,22 @@ impl Link {
         body: Vec<Bytes>,
         limit: Duration,
     ) -> Result<(R::Response, BodyReader), CallError> {
+        self.send_once(&Outgoing::new(request)?, body, limit).await?.decode::<R>()
+    }
+
+    /// The same for a request that is encoded already.
+    ///
+    /// # Errors
+    /// As [`call_once`](Self::call_once).
+    pub async fn send_once(
+        &self,
+        request: &Outgoing,
+        body: Vec<Bytes>,
+        limit: Duration,
+    ) -> Result<Incoming, CallError> {
         let deadline = Instant::now() + limit;
         let connection = self.connection(deadline, true).await?;
-        call(&connection, request, body, deadline.saturating_duration_since(Instant::now())).await
+        send(&connection, request, body, deadline.saturating_duration_since(Instant::now())).await
     }
 }
 
