@@ -52,7 +52,7 @@ pub fn seal(keys: &Keys, account: &AccountId, extent: &Extent) -> Result<NewCont
     let content = id(&extent.digest, keys);
     let Extent { chunk, offset, len, size, codec, key, .. } = extent.clone();
     let stored = Stored { offset, len, size, codec, key };
-    let sealed = aead::seal_bounded(&keys.metadata, &place(account, &content, &chunk), FORMAT, &stored)?;
+    let sealed = aead::seal_bounded(keys.metadata(), &place(account, &content, &chunk), FORMAT, &stored)?;
     Ok(NewContent { content, sealed })
 }
 
@@ -62,8 +62,24 @@ pub fn seal(keys: &Keys, account: &AccountId, extent: &Extent) -> Result<NewCont
 /// When it is not this account's place of this content.
 pub fn open(keys: &Keys, account: &AccountId, digest: Digest, known: &KnownContent) -> Result<Extent, IntegrityError> {
     let place = place(account, &id(&digest, keys), &known.pack);
-    let Stored { offset, len, size, codec, key } = aead::open(&keys.metadata, &place, FORMAT, &known.sealed)?;
+    let opening = keys.metadata_of(place.what(), &known.sealed)?;
+    let Stored { offset, len, size, codec, key } = aead::open(opening, &place, FORMAT, &known.sealed)?;
     Ok(Extent { chunk: known.pack, offset, len, size, codec, key, digest })
+}
+
+/// Seals a place anew, under the account's key of now.
+///
+/// # Errors
+/// When it is not this account's place of this content.
+pub(crate) fn reseal(
+    keys: &Keys,
+    account: &AccountId,
+    content: &ContentId,
+    pack: &ChunkId,
+    sealed: &[u8],
+) -> Result<Vec<u8>, IntegrityError> {
+    let place = place(account, content, pack);
+    aead::reseal(keys.metadata_of(place.what(), sealed)?, keys.metadata(), &place, sealed)
 }
 
 #[cfg(test)]
@@ -108,7 +124,7 @@ mod tests {
         assert_ne!(content.0, extent().digest.chunk_id(&keys).0);
         let Extent { chunk, offset, len, size, codec, key, .. } = extent();
         let stored = Stored { offset, len, size, codec, key };
-        let sealed = aead::tests::seal_fixed(&keys.metadata, &place(&ACCOUNT, &content, &chunk), FORMAT, &stored);
+        let sealed = aead::tests::seal_fixed(&keys.layer.metadata, &place(&ACCOUNT, &content, &chunk), FORMAT, &stored);
         let hash = blake3::hash(&sealed).to_hex();
         assert_eq!(content.to_string(), "ec1705396ff4b8b1b5b731d4e7c8aefac8dfa177");
         assert_eq!(sealed.len(), 76);

@@ -6,10 +6,14 @@
 //! Non-goals: where keys are kept ([`keystore`](crate::keystore)) and how people write them down ([`phrase`](crate::phrase)).
 
 mod node;
+mod ring;
 
 use std::fmt;
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::seal::IntegrityError;
+use crate::seal::aead::Under;
 
 pub use node::NodeKey;
 
@@ -45,6 +49,7 @@ impl MasterKey {
         blake3::derive_key(CHECK, &self.0)
     }
 
+    /// The keys of an account whose first master key this is, and the only one so far; else see [`Keys::open_ring`].
     #[must_use]
     pub fn derive(&self) -> Keys {
         Keys {
@@ -52,8 +57,8 @@ impl MasterKey {
             id: blake3::derive_key(ID, &self.0),
             convergence: blake3::derive_key(CONVERGENCE, &self.0),
             name: blake3::derive_key(NAME, &self.0),
-            metadata: blake3::derive_key(METADATA, &self.0),
-            nodes: blake3::derive_key(NODES, &self.0),
+            layer: Layer::of(self, 0),
+            before: None,
         }
     }
 }
@@ -64,6 +69,24 @@ impl fmt::Debug for MasterKey {
     }
 }
 
+/// What seals: derived from one master key.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Layer {
+    /// Which of the account's master keys that is, counted from 0.
+    pub(crate) number: u32,
+    /// Seals the keys of chunks, and what else belongs to no node.
+    pub(crate) metadata: [u8; KEY_BYTES],
+    /// What the keys of nodes are derived from.
+    pub(crate) nodes: [u8; KEY_BYTES],
+}
+
+impl Layer {
+    fn of(master: &MasterKey, number: u32) -> Self {
+        let (metadata, nodes) = (blake3::derive_key(METADATA, &master.0), blake3::derive_key(NODES, &master.0));
+        Self { number, metadata, nodes }
+    }
+}
+
 /// The sub-keys of an account. Shared by reference or `Arc`, not copied.
 #[derive(ZeroizeOnDrop)]
 pub struct Keys {
@@ -71,13 +94,38 @@ pub struct Keys {
     pub(crate) id: [u8; KEY_BYTES],
     pub(crate) convergence: [u8; KEY_BYTES],
     pub(crate) name: [u8; KEY_BYTES],
-    /// Seals the keys of chunks.
-    pub(crate) metadata: [u8; KEY_BYTES],
-    /// What the keys of nodes are derived from.
-    pub(crate) nodes: [u8; KEY_BYTES],
+    /// What is sealed with from now on.
+    pub(crate) layer: Layer,
+    /// What a part of the account may still be sealed under, while its key is rotated.
+    before: Option<Layer>,
 }
 
 impl Keys {
+    /// How often the account's master key was rotated before it became this one.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.layer.number
+    }
+
+    /// What something belonging to no node is sealed under.
+    pub(crate) fn metadata(&self) -> Under<'_> {
+        Under { number: self.layer.number, key: &self.layer.metadata }
+    }
+
+    /// What a sealed value opens with, by the number that it says itself.
+    pub(crate) fn layer_of(&self, what: &'static str, sealed: &[u8]) -> Result<&Layer, IntegrityError> {
+        let Some(number) = common::sealed::key_of(sealed).filter(|number| *number != self.layer.number) else {
+            return Ok(&self.layer); // whatever it is, it does not open
+        };
+        let before = self.before.as_ref().filter(|before| before.number == number);
+        before.ok_or(IntegrityError::OtherKey { what, number })
+    }
+
+    /// The key that such a value opens with.
+    pub(crate) fn metadata_of(&self, what: &'static str, sealed: &[u8]) -> Result<&[u8; KEY_BYTES], IntegrityError> {
+        self.layer_of(what, sealed).map(|layer| &layer.metadata)
+    }
+
     /// What the gear table of the cutter is altered with.
     pub(crate) fn cut_seed(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.cut;
@@ -107,8 +155,16 @@ mod tests {
     fn derivation_never_changes_and_no_two_purposes_share_a_key() {
         let master = MasterKey([7; 32]);
         let keys = master.derive();
-        let all =
-            [keys.cut, keys.id, keys.convergence, keys.name, keys.metadata, keys.nodes, master.key_check(), master.0];
+        let all = [
+            keys.cut,
+            keys.id,
+            keys.convergence,
+            keys.name,
+            keys.layer.metadata,
+            keys.layer.nodes,
+            master.key_check(),
+            master.0,
+        ];
         for (i, one) in all.iter().enumerate() {
             assert!(all.iter().skip(i + 1).all(|other| other != one));
         }

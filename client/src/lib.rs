@@ -9,7 +9,7 @@
 //! - what is handed on: [`share`];
 //! - content on its way: [`transfer`] (jobs and their outcomes), [`up`], [`down`], [`local`] (this machine's files);
 //! - [`sync`], which makes one folder like another;
-//! - packs that are mostly dead, written anew: [`repack`];
+//! - packs that are mostly dead, written anew: [`repack`]; another master key: [`rekey`];
 //! - the command line on top: [`cli`], stopped by [`cancel`]; and [`bench`], which measures all of it.
 
 pub mod bench;
@@ -28,6 +28,7 @@ pub mod names;
 pub mod pack;
 pub mod past;
 pub mod phrase;
+pub mod rekey;
 pub mod repack;
 pub mod seal;
 pub mod session;

@@ -31,6 +31,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 pub(crate) use buffer::BLOCK;
 pub use buffer::{Buffer, Pool};
+pub(crate) use chunk_key::reseal_chunk_key;
 pub use chunk_key::{open_chunk_key, seal_chunk_key};
 pub use compress::LEVEL as ZSTD_LEVEL;
 pub use integrity::IntegrityError;

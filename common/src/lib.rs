@@ -28,6 +28,7 @@ pub mod place;
 pub mod plural;
 pub mod proto;
 pub mod redundancy;
+pub mod sealed;
 pub mod share;
 pub mod signed;
 pub mod size;

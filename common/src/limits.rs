@@ -62,6 +62,10 @@ pub const ASK_CONTENTS: usize = 512;
 pub const LIST_VERSIONS: usize = 256;
 /// Pages that are swapped in one request.
 pub const SWAP_PAGES: usize = 256;
+/// What an account keeps of its first key, sealed under its key of now: eight keys at most.
+pub const SEALED_RING_BYTES: usize = 512;
+/// Sealed values that are listed or replaced in one request.
+pub const RESEAL_VALUES: usize = 256;
 /// Chunks registered in one request; with n = 32 that is 64 * 34 writes.
 pub const REGISTER_CHUNKS: usize = 64;
 /// Files made visible in one request.
@@ -154,6 +158,7 @@ const _: () = {
         "and pages that are swapped"
     );
     assert!(SWAP_PAGES * 8 < TRANSACTION_WRITES, "which are one transaction");
+    assert!(RESEAL_VALUES * (SEALED_META_BYTES + 128) < MESSAGE_BYTES, "a page of sealed values fits");
     assert!(INVENTORY_SHARDS * 128 < MESSAGE_BYTES, "a page of an inventory fits in a message");
     assert!(PASS_CHUNKS * 20 + 256 <= PASS_BYTES && PLACEMENTS.is_multiple_of(PASS_CHUNKS));
     assert!(

@@ -36,9 +36,9 @@ use crate::op::recode::Want;
 use crate::op::ticket::MakeTicket;
 use crate::op::upload::Granted;
 use crate::op::{Context, page};
-use crate::schema::key;
+use crate::schema::{self, key};
 use crate::status::{Counter, each};
-use crate::transact::{self, Operation, Txn};
+use crate::transact::{self, Operation, Stop, Txn};
 use crate::work::Work;
 use crate::work::plan::View;
 
@@ -124,13 +124,16 @@ impl Service {
     }
 
     async fn account(&self, account: common::id::AccountId) -> Result<AccountView, Refusal> {
-        let mut txn = Txn::new(self.store.clone());
-        let found = txn.peek(&key::account(account)).await.map_err(|error| {
+        let unreadable = |error: Stop| {
             tracing::error!(error = telemetry::chain(&error), "cannot read an account");
             Refusal::Internal
-        })?;
+        };
+        let mut txn = Txn::new(self.store.clone());
+        let found = txn.peek(&key::account(account)).await.map_err(unreadable)?;
         let record = found.ok_or(Refusal::NotFound(What::Account))?.record;
-        Ok(AccountView { account, name: record.name, root: record.root, key_check: record.key_check })
+        let ring = txn.peek(&key::ring(account)).await.map_err(unreadable)?.map(|found| found.record);
+        let ring = ring.map(|schema::Ring { key, settled, sealed }| Ring { key, settled, sealed });
+        Ok(AccountView { account, name: record.name, root: record.root, key_check: record.key_check, ring })
     }
 
     fn map(&self, have: u64) -> Option<common::map::SignedMap> {

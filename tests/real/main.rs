@@ -30,6 +30,7 @@ mod prune;
 mod quota;
 mod repair;
 mod resume;
+mod rotate;
 mod round_trip;
 mod secrecy;
 mod share;

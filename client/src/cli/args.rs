@@ -22,8 +22,8 @@ use super::exit;
 use crate::seal::Compression;
 
 pub use keys::{
-    ExportPassphrase, Key, KeyCombine, KeyCommand, KeyExport, KeyImport, KeyPassphrase, KeyPhrase, KeySplit, KeyVerify,
-    Lock, Unlock,
+    ExportPassphrase, Key, KeyCombine, KeyCommand, KeyExport, KeyImport, KeyPassphrase, KeyPhrase, KeyRotate, KeySplit,
+    KeyVerify, Lock, Unlock,
 };
 pub use prune::{Du, Prune};
 pub use repack::Repack;

@@ -31,6 +31,7 @@ use crate::names::PathError;
 use crate::past::PastError;
 use crate::past::when::WhenError;
 use crate::phrase::PhraseError;
+use crate::rekey::RekeyError;
 use crate::seal::IntegrityError;
 use crate::session::SessionError;
 use crate::session::enroll::EnrollError;
@@ -104,6 +105,9 @@ fn judge_one(error: &(dyn Error + 'static)) -> Option<Verdict> {
     }
     if let Some(error) = error.downcast_ref::<LocalError>() {
         return judge_local(error);
+    }
+    if let Some(error) = error.downcast_ref::<RekeyError>() {
+        return judge_rekey(error);
     }
     if let Some(error) = error.downcast_ref::<CallError>() {
         return Some(judge_call(error));
@@ -216,7 +220,9 @@ fn judge_session(error: &SessionError) -> Option<Verdict> {
             "see that shoal-directory serve runs there; if it has another address now, name it with --directory HOST:PORT",
         ),
         SessionError::Directory { source, .. } => judge_call(source),
-        SessionError::OtherCluster { .. } | SessionError::OtherAccount | SessionError::OtherKey => Verdict::hint(
+        SessionError::OtherKey => Verdict::hint(Exit::Authentication, keys::OTHER_KEY),
+        SessionError::Integrity(_) => Verdict::new(Exit::Integrity),
+        SessionError::OtherCluster { .. } | SessionError::OtherAccount => Verdict::hint(
             Exit::Authentication,
             "use the home that belongs to this cluster and account, with --home DIR",
         ),
@@ -229,6 +235,21 @@ fn judge_session(error: &SessionError) -> Option<Verdict> {
         SessionError::Misused { .. } => Verdict::new(Exit::Failure),
         SessionError::Bind(BindError::Variable { .. }) => Verdict::new(Exit::Usage),
         SessionError::Key { .. } | SessionError::Trust(_) | SessionError::Bind(_) => Verdict::new(Exit::Failure),
+    })
+}
+
+fn judge_rekey(error: &RekeyError) -> Option<Verdict> {
+    Some(match error {
+        RekeyError::Session(error) => match error.refusal() {
+            Some(Refusal::Conflict) => {
+                Verdict::hint(Exit::Conflict, "another rotation is under way; repeat the command")
+            }
+            _ => return judge_session(error),
+        },
+        RekeyError::Unreadable { .. } => {
+            Verdict::hint(Exit::Integrity, "all else is under the new key; shoal verify says what cannot be read")
+        }
+        RekeyError::Seal(_) | RekeyError::NoEnd | RekeyError::TooOften => Verdict::new(Exit::Failure),
     })
 }
 
@@ -252,9 +273,8 @@ fn judge_call(error: &CallError) -> Verdict {
 
 fn judge_refusal(refusal: &Refusal) -> Verdict {
     match refusal {
-        Refusal::WrongRole | Refusal::Forbidden | Refusal::OtherKey | Refusal::OtherCluster => {
-            Verdict::new(Exit::Authentication)
-        }
+        Refusal::OtherKey => Verdict::hint(Exit::Authentication, keys::OTHER_KEY),
+        Refusal::WrongRole | Refusal::Forbidden | Refusal::OtherCluster => Verdict::new(Exit::Authentication),
         Refusal::Revoked => Verdict::hint(Exit::Authentication, "ask the operator for a new ticket"),
         Refusal::Ticket(_) => {
             Verdict::hint(Exit::Authentication, "ask for a new one: shoal-directory ticket --role client --data DIR")

@@ -2,6 +2,7 @@
 
 mod carry;
 mod passphrase;
+mod rotate;
 mod split;
 mod verify;
 
@@ -50,6 +51,10 @@ pub(super) enum KeyError {
     HasKey,
     #[error("the recovery phrase opens everything of this account, and is not shown unasked")]
     NotConfirmed,
+    #[error("the account's key was not rotated: whether its new phrase was written down was not answered with yes")]
+    NotWritten,
+    #[error("a rotation of the key was begun on this device, and is not finished")]
+    Rotating,
 }
 
 pub(super) async fn run(context: &mut Context, args: Key) -> Outcome {
@@ -61,6 +66,7 @@ pub(super) async fn run(context: &mut Context, args: Key) -> Outcome {
         KeyCommand::Passphrase(args) => passphrase::run(context, args).await,
         KeyCommand::Split(args) => split::split(context, args).await,
         KeyCommand::Combine(args) => split::combine(context, args).await,
+        KeyCommand::Rotate(args) => rotate::run(context, args).await,
     }
 }
 

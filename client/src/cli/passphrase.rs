@@ -36,18 +36,27 @@ pub(super) async fn open_home(global: &Global, path: PathBuf) -> anyhow::Result<
 /// Opens the device's home for something that gives the key away or away from here: asks for the passphrase of a key that has
 /// one, unlocked or not.
 pub(super) async fn open_with_passphrase(global: &Global, path: PathBuf) -> anyhow::Result<Home> {
+    Ok(open_keeping_passphrase(global, path).await?.0)
+}
+
+/// The same, with the passphrase of a key that has one: for who writes another key under it.
+pub(super) async fn open_keeping_passphrase(
+    global: &Global,
+    path: PathBuf,
+) -> anyhow::Result<(Home, Option<Passphrase>)> {
     let at = path.clone();
     let read = spawn_blocking(move || Ok::<_, HomeError>((Identity::open(&at)?, MasterFile::read(&at)?)));
     let (identity, file) = read.await??;
     let locked = match file {
-        MasterFile::Plain(master) => return Ok(identity.with(master)),
+        MasterFile::Plain(master) => return Ok((identity.with(master), None)),
         MasterFile::Wrapped(locked) => std::sync::Arc::new(locked),
     };
-    let open = move |passphrase: &Passphrase| locked.open(passphrase);
+    let open = move |passphrase: &Passphrase| locked.open(passphrase).map(|master| (master, passphrase.clone()));
     let is_wrong = |error: &HomeError| matches!(error, HomeError::Wrap { source: WrapError::WrongPassphrase, .. });
     let file = global.passphrase_file.as_deref();
     let opened = try_passphrases(Whose::Device, file, open, is_wrong).await?;
-    opened.map(|master| identity.with(master)).ok_or_else(|| HomeError::Locked { path }.into())
+    let (master, passphrase) = opened.ok_or(HomeError::Locked { path })?;
+    Ok((identity.with(master), Some(passphrase)))
 }
 
 /// Opens an exported key.

@@ -9,7 +9,6 @@ use common::redundancy::Redundancy;
 use common::time::Timestamp;
 
 use super::FolderError;
-use crate::keys::NodeKey;
 use crate::meta::{self, Content, EntryPlace, FolderAttributes, Mtime, VersionMeta, VersionPlace};
 use crate::names::Name;
 use crate::seal::IntegrityError;
@@ -48,22 +47,22 @@ pub struct FileVersion {
 impl Entry {
     /// Opens what the directory shows.
     pub(crate) fn open(session: &Session, view: EntryView) -> Result<Self, FolderError> {
-        let folder = session.node_key(view.folder)?;
-        Self::open_in(session, &folder, view)
-    }
-
-    /// The same with the folder's key at hand: for whoever opens many of one folder.
-    pub(super) fn open_in(session: &Session, folder: &NodeKey, view: EntryView) -> Result<Self, FolderError> {
+        let folder = session.folder_key(view.folder, &view.sealed)?;
         let account = session.account();
         let integrity = |source| FolderError::Integrity { what: "an entry", source };
-        let (entry, key) = meta::Entry::open_view_with(folder, account, &view).map_err(integrity)?;
+        let (entry, key) = meta::Entry::open_view_with(&folder, account, &view).map_err(integrity)?;
         session.take_entry(&EntryPlace::of_view(account, &view), &entry, &key).map_err(integrity)?;
         let what = match (entry.folder, view.version) {
             (Some(attributes), None) => What::Folder(attributes),
             (None, Some(version)) => {
                 let integrity = |source| FolderError::Integrity { what: "a version", source };
                 let place = VersionPlace { account, node: view.node, version: version.version };
-                let meta = VersionMeta::open_with(&key, &place, &version.meta).map_err(integrity)?;
+                // While the account's key is rotated the two may be sealed under different ones.
+                let meta = match session.is_shared() {
+                    true => VersionMeta::open_with(&key, &place, &version.meta),
+                    false => VersionMeta::open(session.keys(), &place, &version.meta),
+                };
+                let meta = meta.map_err(integrity)?;
                 What::File(Box::new(FileVersion::of(version, meta)?))
             }
             (Some(_), Some(_)) => return Err(FolderError::Misbehaved { what: "a folder has a version" }),

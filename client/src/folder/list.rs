@@ -36,7 +36,6 @@ impl<'a> Listing<'a> {
         }
         let listing = self.session.list(self.folder, self.after, self.at).await?;
         self.done = listing.next.is_none();
-        let key = self.session.node_key(self.folder)?;
         let mut page = Vec::with_capacity(listing.entries.len());
         for view in listing.entries {
             if view.folder != self.folder {
@@ -46,7 +45,7 @@ impl<'a> Listing<'a> {
                 return Err(FolderError::Misbehaved { what: "a listing out of order" });
             }
             self.after = Some(view.token);
-            page.push(Entry::open_in(self.session, &key, view)?);
+            page.push(Entry::open(self.session, view)?);
         }
         if let Some(next) = listing.next {
             if self.after.is_some_and(|after| next < after) || (page.is_empty() && self.after == Some(next)) {

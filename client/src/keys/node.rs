@@ -12,7 +12,8 @@ use common::id::NodeId;
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::{KEY_BYTES, Keys};
+use super::{KEY_BYTES, Keys, Layer};
+use crate::seal::IntegrityError;
 
 /// See the module.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
@@ -28,6 +29,26 @@ impl Keys {
     /// The key of this node, in this account.
     #[must_use]
     pub fn node_key(&self, node: NodeId) -> NodeKey {
+        self.layer.node_key(node)
+    }
+
+    /// The key of this node that a value of it is sealed under.
+    ///
+    /// # Errors
+    /// When that was sealed under a master key of the account that this device does not have.
+    pub fn node_key_of(&self, what: &'static str, node: NodeId, sealed: &[u8]) -> Result<NodeKey, IntegrityError> {
+        self.layer_of(what, sealed).map(|layer| layer.node_key(node))
+    }
+
+    /// Whether this is a key of this node, of now or of before.
+    #[must_use]
+    pub fn is_node_key(&self, node: NodeId, key: &NodeKey) -> bool {
+        std::iter::once(&self.layer).chain(&self.before).any(|layer| layer.node_key(node) == *key)
+    }
+}
+
+impl Layer {
+    fn node_key(&self, node: NodeId) -> NodeKey {
         NodeKey(blake3::keyed_hash(&self.nodes, node.as_bytes()).into())
     }
 }

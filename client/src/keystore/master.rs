@@ -18,6 +18,8 @@ use super::wrap::{Cost, Kind, Passphrase, WrapError, Wrapped};
 use crate::keys::{KEY_BYTES, MasterKey};
 
 pub(super) const FILE: &str = "master.key";
+/// The key that is to be the account's, from before the directory is told until it has taken the other one's place.
+const NEXT: &str = "master.next";
 /// In front of the 32 bytes of a key in the open.
 const PLAIN: &[u8; 8] = b"SHOALMK1";
 const WRAPPED: Kind = Kind { magic: b"SHOALMK2", what: "the master key", context: "shoal v1 master key file" };
@@ -53,7 +55,21 @@ impl MasterFile {
     /// # Errors
     /// When it is missing, damaged, of a newer format, or others could have read it.
     pub fn read(home: &Path) -> Result<Self, HomeError> {
-        let path = home.join(FILE);
+        Self::read_at(home.join(FILE))
+    }
+
+    /// The key of a rotation that was begun on this device; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn read_next(home: &Path) -> Result<Option<Self>, HomeError> {
+        match Self::read_at(home.join(NEXT)) {
+            Err(HomeError::NoKey { .. }) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+
+    fn read_at(path: PathBuf) -> Result<Self, HomeError> {
         let bytes = disk::read_private(&path)
             .map_err(|error| if error.is_missing() { HomeError::NoKey { path: path.clone() } } else { error.into() })?;
         if let Some(wrapped) = Wrapped::from_bytes(WRAPPED, &bytes) {
@@ -87,15 +103,58 @@ pub fn replace(home: &Path, master: &MasterKey, passphrase: Option<&Passphrase>)
     replace_at(home, master, passphrase, Cost::DEFAULT)
 }
 
+/// Keeps a key that is to be the account's beside the one that is, under the same passphrase.
+///
+/// # Errors
+/// As [`replace`].
+pub fn keep_next(home: &Path, master: &MasterKey, passphrase: Option<&Passphrase>) -> Result<(), HomeError> {
+    write(home, NEXT, master, passphrase, Cost::DEFAULT)
+}
+
+/// Puts the kept key in the place of the account's old one.
+///
+/// # Errors
+/// When another process does the same, or the file system refuses; both files are then still there.
+pub fn take_next(home: &Path) -> Result<(), HomeError> {
+    let _alone = DataFolder::lock(home)?;
+    let path = home.join(NEXT);
+    fs::rename(&path, home.join(FILE)).map_err(|source| HomeError::Io { action: "rename", path, source })?;
+    Ok(disk::sync_folder(home)?)
+}
+
+/// Forgets a kept key that the account never got.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn drop_next(home: &Path) -> Result<(), HomeError> {
+    let path = home.join(NEXT);
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(HomeError::Io { action: "remove", path, source })
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn replace_at(
     home: &Path,
     master: &MasterKey,
     passphrase: Option<&Passphrase>,
     cost: Cost,
 ) -> Result<(), HomeError> {
+    write(home, FILE, master, passphrase, cost)
+}
+
+fn write(
+    home: &Path,
+    file: &str,
+    master: &MasterKey,
+    passphrase: Option<&Passphrase>,
+    cost: Cost,
+) -> Result<(), HomeError> {
     let _alone = DataFolder::lock(home)?;
     remove_leftovers(home);
-    let path = home.join(FILE);
+    let path = home.join(file);
     let bytes = match passphrase {
         None => plain(master),
         Some(passphrase) => {
@@ -119,7 +178,7 @@ fn remove_leftovers(home: &Path) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with(".master.key.") && name.ends_with(".new") {
+        if (name.starts_with(".master.key.") || name.starts_with(".master.next.")) && name.ends_with(".new") {
             fs::remove_file(entry.path()).ok(); // the next change tries again
         }
     }

@@ -82,7 +82,7 @@ pub fn unlock(
     lock(home)?;
     let (id, key): (Id, _) = (random(), Zeroizing::new(random::<KEY_BYTES>()));
     let until = now.plus(span);
-    let sealed = aead::seal(&key, &place(device, &id, until), FORMAT, &master.0)?;
+    let sealed = aead::seal(&*key, &place(device, &id, until), FORMAT, &master.0)?;
     let kept = match keeper {
         Some(Keeper::Kernel) => to_kernel(&id, &key, span).map(|()| Keeper::Kernel)?,
         Some(Keeper::File) => to_file(&id, &key).map(|()| Keeper::File)?,

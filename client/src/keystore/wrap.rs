@@ -148,7 +148,7 @@ impl Wrapped {
     ) -> Result<Self, WrapError> {
         let salt = random();
         let key = stretch(passphrase, cost, &salt)?;
-        let sealed = aead::seal(&key, &place(kind, cost, &salt), FORMAT, value)?;
+        let sealed = aead::seal(&*key, &place(kind, cost, &salt), FORMAT, value)?;
         Ok(Self { cost, salt, sealed })
     }
 

@@ -9,7 +9,7 @@ use super::Mtime;
 use crate::keys::{Keys, NodeKey};
 use crate::names::Name;
 use crate::seal::IntegrityError;
-use crate::seal::aead::{self, Place, SealError};
+use crate::seal::aead::{self, Place, SealError, Under};
 
 pub(super) const FORMAT: u8 = 1;
 const WHAT: &str = "an entry";
@@ -89,7 +89,8 @@ impl Entry {
     pub fn seal(&self, keys: &Keys, place: &EntryPlace) -> Result<SealedEntry, SealError> {
         let key = keys.node_key(place.node);
         let sealing = Sealing { name: &self.name, folder: &self.folder, key: &key };
-        aead::seal_bounded(&keys.node_key(place.folder).0, &place.place(), FORMAT, &sealing)
+        let folder = keys.node_key(place.folder);
+        aead::seal_bounded(Under { number: keys.number(), key: &folder.0 }, &place.place(), FORMAT, &sealing)
     }
 
     /// Opens an entry of this account's own tree.
@@ -97,9 +98,18 @@ impl Entry {
     /// # Errors
     /// When it was not sealed for this place, or its name is not the one of the place's token, or it carries another key than its node's.
     pub fn open(keys: &Keys, place: &EntryPlace, sealed: &SealedEntry) -> Result<Self, IntegrityError> {
-        let (entry, key) = Self::open_with(&keys.node_key(place.folder), place, sealed)?;
+        let (entry, key) = Self::open_with(&keys.node_key_of(WHAT, place.folder, sealed)?, place, sealed)?;
         entry.check_own(keys, place, &key)?;
         Ok(entry)
+    }
+
+    /// Seals an entry anew, under the account's key of now, with the key of now of what it leads to.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn reseal(keys: &Keys, place: &EntryPlace, sealed: &SealedEntry) -> Result<SealedEntry, IntegrityError> {
+        let too_long = |_| IntegrityError::Inconsistent { what: WHAT, field: "it is too long to be sealed again" };
+        Self::open(keys, place, sealed)?.seal(keys, place).map_err(too_long)
     }
 
     /// Opens an entry with its folder's key; gives what reads on, too. Whoever has only that cannot tell whether the token is the
@@ -128,7 +138,7 @@ impl Entry {
         if self.name.token(keys) != place.token {
             return inconsistent("its name is another one");
         }
-        if keys.node_key(place.node) != *key {
+        if !keys.is_node_key(place.node, key) {
             return inconsistent("it carries the key of another node");
         }
         Ok(())
@@ -139,7 +149,7 @@ impl Entry {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_view(keys: &Keys, account: AccountId, view: &EntryView) -> Result<Self, IntegrityError> {
-        let (entry, key) = Self::open_view_with(&keys.node_key(view.folder), account, view)?;
+        let (entry, key) = Self::open_view_with(&keys.node_key_of(WHAT, view.folder, &view.sealed)?, account, view)?;
         entry.check_own(keys, &EntryPlace::of_view(account, view), &key)?;
         Ok(entry)
     }

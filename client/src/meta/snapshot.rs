@@ -32,7 +32,7 @@ impl SnapshotName {
     /// # Errors
     /// Never for a name that fits; see [`SealError`].
     pub fn seal(&self, keys: &Keys, account: AccountId) -> Result<SealedSnapshot, SealError> {
-        aead::seal_bounded(&keys.metadata, &Self::place(account, self.token(keys)), FORMAT, self)
+        aead::seal_bounded(keys.metadata(), &Self::place(account, self.token(keys)), FORMAT, self)
     }
 
     /// # Errors
@@ -43,11 +43,24 @@ impl SnapshotName {
         token: NameToken,
         sealed: &SealedSnapshot,
     ) -> Result<Self, IntegrityError> {
-        let name: Self = aead::open(&keys.metadata, &Self::place(account, token), FORMAT, sealed)?;
+        let name: Self = aead::open(keys.metadata_of(WHAT, sealed)?, &Self::place(account, token), FORMAT, sealed)?;
         if name.token(keys) != token {
             return Err(IntegrityError::Inconsistent { what: WHAT, field: "its name is another one" });
         }
         Ok(name)
+    }
+
+    /// Seals it anew, under the account's key of now.
+    ///
+    /// # Errors
+    /// When it was not sealed by this account for this token.
+    pub(crate) fn reseal(
+        keys: &Keys,
+        account: AccountId,
+        token: NameToken,
+        sealed: &[u8],
+    ) -> Result<Vec<u8>, IntegrityError> {
+        aead::reseal(keys.metadata_of(WHAT, sealed)?, keys.metadata(), &Self::place(account, token), sealed)
     }
 }
 

@@ -151,7 +151,7 @@ fn the_key_of_a_node_opens_what_is_below_it_and_nothing_else() {
     assert_eq!(opened.name, name);
     let version = file().seal(&keys, &version_place()).unwrap();
     assert_eq!(VersionMeta::open_with(&key, &version_place(), &version).unwrap(), file());
-    for other in [key.clone(), keys.node_key(NodeId([9; 16])), crate::keys::NodeKey(keys.metadata)] {
+    for other in [key.clone(), keys.node_key(NodeId([9; 16])), crate::keys::NodeKey(keys.layer.metadata)] {
         assert!(Entry::open_with(&other, &place, &sealed).is_err());
         if other != key {
             assert!(VersionMeta::open_with(&other, &version_place(), &version).is_err());

@@ -10,7 +10,7 @@ use super::Mtime;
 use crate::keys::{Keys, NodeKey};
 use crate::manifest::{ManifestKey, Totals};
 use crate::seal::IntegrityError;
-use crate::seal::aead::{self, Place, SealError};
+use crate::seal::aead::{self, Place, SealError, Under};
 
 pub(super) const FORMAT: u8 = 1;
 const WHAT: &str = "a version's metadata";
@@ -65,7 +65,8 @@ impl VersionMeta {
     /// # Errors
     /// Never for values of these types; see [`SealError`].
     pub fn seal(&self, keys: &Keys, place: &VersionPlace) -> Result<SealedMeta, SealError> {
-        aead::seal_bounded(&keys.node_key(place.node).0, &place.place(), FORMAT, self)
+        let key = keys.node_key(place.node);
+        aead::seal_bounded(Under { number: keys.number(), key: &key.0 }, &place.place(), FORMAT, self)
     }
 
     /// Opens the metadata of this account's own file.
@@ -73,7 +74,16 @@ impl VersionMeta {
     /// # Errors
     /// As [`open_with`](Self::open_with).
     pub fn open(keys: &Keys, place: &VersionPlace, sealed: &SealedMeta) -> Result<Self, IntegrityError> {
-        Self::open_with(&keys.node_key(place.node), place, sealed)
+        Self::open_with(&keys.node_key_of(WHAT, place.node, sealed)?, place, sealed)
+    }
+
+    /// Seals it anew, under the account's key of now.
+    ///
+    /// # Errors
+    /// When it was not sealed by this account for this version.
+    pub(crate) fn reseal(keys: &Keys, place: &VersionPlace, sealed: &[u8]) -> Result<Vec<u8>, IntegrityError> {
+        let (old, new) = (keys.node_key_of(WHAT, place.node, sealed)?, keys.node_key(place.node));
+        aead::reseal(&old.0, Under { number: keys.number(), key: &new.0 }, &place.place(), sealed)
     }
 
     /// Opens it with its file's key.

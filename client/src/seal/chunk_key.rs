@@ -33,7 +33,7 @@ pub fn seal_chunk_key(
     secret: &Secret,
 ) -> Result<SealedKey, SealError> {
     let stored = Stored { codec: secret.codec.number(), key: secret.key.clone(), len: secret.len };
-    aead::seal_bounded(&keys.metadata, &place(account, chunk), FORMAT, &stored)
+    aead::seal_bounded(keys.metadata(), &place(account, chunk), FORMAT, &stored)
 }
 
 /// Opens what the directory kept.
@@ -46,8 +46,23 @@ pub fn open_chunk_key(
     chunk: &ChunkId,
     sealed: &SealedKey,
 ) -> Result<Secret, IntegrityError> {
-    let stored: Stored = aead::open(&keys.metadata, &place(account, chunk), FORMAT, sealed)?;
+    let place = place(account, chunk);
+    let stored: Stored = aead::open(keys.metadata_of(place.what(), sealed)?, &place, FORMAT, sealed)?;
     Ok(Secret { codec: Codec::from_number(stored.codec)?, key: stored.key.clone(), len: stored.len })
+}
+
+/// Seals what the directory kept anew, under the account's key of now.
+///
+/// # Errors
+/// When it is not this account's key of this chunk.
+pub(crate) fn reseal_chunk_key(
+    keys: &Keys,
+    account: &AccountId,
+    chunk: &ChunkId,
+    sealed: &[u8],
+) -> Result<Vec<u8>, IntegrityError> {
+    let place = place(account, chunk);
+    aead::reseal(keys.metadata_of(place.what(), sealed)?, keys.metadata(), &place, sealed)
 }
 
 #[cfg(test)]
@@ -66,7 +81,7 @@ mod tests {
         assert!(open_chunk_key(&keys, &account, &ChunkId([9; 20]), &sealed).is_err());
         assert!(open_chunk_key(&MasterKey([8; 32]).derive(), &account, &chunk, &sealed).is_err());
         let stored = Stored { codec: 2, key: ExtentKey([3; 32]), len: 9 };
-        let sealed = aead::seal_bounded(&keys.metadata, &place(&account, &chunk), FORMAT, &stored).unwrap();
+        let sealed = aead::seal_bounded(keys.metadata(), &place(&account, &chunk), FORMAT, &stored).unwrap();
         assert!(matches!(
             open_chunk_key(&keys, &account, &chunk, &sealed),
             Err(IntegrityError::UnknownCodec { codec: 2 })
@@ -78,7 +93,7 @@ mod tests {
         let keys = MasterKey([7; 32]).derive();
         let stored = Stored { codec: 0, key: ExtentKey([3; 32]), len: 70_000 };
         let place = place(&AccountId([1; 16]), &ChunkId([2; 20]));
-        let sealed = aead::tests::seal_fixed(&keys.metadata, &place, FORMAT, &stored);
+        let sealed = aead::tests::seal_fixed(&keys.layer.metadata, &place, FORMAT, &stored);
         let hex: String = sealed.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(
             hex,

@@ -9,6 +9,8 @@ pub enum IntegrityError {
     Digest,
     #[error("{what} was not sealed by this account for this place")]
     Unauthentic { what: &'static str },
+    #[error("{what} is sealed under key {number} of this account, which this device does not have")]
+    OtherKey { what: &'static str, number: u32 },
     #[error("{what} has format {found}, and this program knows up to {known}: use a newer program")]
     NewerFormat { what: &'static str, found: u8, known: u8 },
     #[error("content was stored with codec {codec}, which this program does not know: use a newer program")]

@@ -9,6 +9,7 @@ use common::transport::{BindError, CallError};
 
 use super::map::MapError;
 use crate::keystore::HomeError;
+use crate::seal::IntegrityError;
 
 /// What can be wrong with the way to the cluster.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,8 @@ pub enum SessionError {
     Map(#[from] MapError),
     #[error("peer {} is not in the cluster map", peer.short())]
     UnknownPeer { peer: PeerId },
+    #[error("what the directory keeps for this account cannot be opened")]
+    Integrity(#[from] IntegrityError),
     #[error("folder {} is none that was found below what is shared", node.short())]
     NoKey { node: NodeId },
     /// A bug of ours.

@@ -90,6 +90,7 @@ impl Session {
             redundancy: welcome.redundancy,
             // A guest has no tree of its own: these keys open nothing.
             keys: Arc::new(MasterKey::random().derive()),
+            settled: true,
             endpoint,
             to_peers,
             directory: reached,

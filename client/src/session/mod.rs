@@ -73,6 +73,7 @@ struct Inner {
     authority_fingerprint: [u8; 32],
     redundancy: Redundancy,
     keys: Arc<Keys>,
+    settled: bool,
     endpoint: Endpoint,
     to_peers: Dialler,
     directory: Directory,
@@ -115,6 +116,11 @@ impl Session {
         let maps = check_welcome(&home, &welcome, known)?;
         directory::remember_generation(&home, known, welcome.generation);
         warn_of_skew(&welcome);
+        let ring = welcome.account.as_ref().and_then(|account| account.ring.as_ref());
+        let keys = match ring {
+            None => home.master.derive(),
+            Some(ring) => Keys::open_ring(&home.master, home.device.account, ring)?,
+        };
         let inner = Inner {
             cluster: home.device.cluster,
             account: home.device.account,
@@ -123,7 +129,8 @@ impl Session {
             root: home.device.root,
             authority_fingerprint: home.device.ca_fingerprint,
             redundancy: welcome.redundancy,
-            keys: Arc::new(home.master.derive()),
+            settled: ring.is_none_or(|ring| ring.settled),
+            keys: Arc::new(keys),
             endpoint,
             to_peers,
             directory: reached,
@@ -168,6 +175,12 @@ impl Session {
     #[must_use]
     pub fn keys(&self) -> &Arc<Keys> {
         &self.0.keys
+    }
+
+    /// Whether no rotation of the account's key is unfinished, as of when this session was opened.
+    #[must_use]
+    pub fn key_is_settled(&self) -> bool {
+        self.0.settled
     }
 
     /// BLAKE3 of the certificate of the cluster's authority.

@@ -111,13 +111,13 @@ impl Session {
         share::proof(verifier, self.0.cluster, self.0.device)
     }
 
-    /// The key of a folder of the tree that is read.
+    /// The key of a folder of the tree that is read, which an entry of it is sealed under.
     ///
     /// # Errors
-    /// [`SessionError::NoKey`] for one that nothing shared led to.
-    pub fn node_key(&self, node: NodeId) -> Result<NodeKey, SessionError> {
+    /// [`SessionError::NoKey`] for one that nothing shared led to; that the entry is sealed under another key of the account.
+    pub fn folder_key(&self, node: NodeId, sealed: &[u8]) -> Result<NodeKey, SessionError> {
         match &self.1 {
-            None => Ok(self.0.keys.node_key(node)),
+            None => Ok(self.0.keys.node_key_of("an entry", node, sealed)?),
             Some(through) => through.key(node).ok_or(SessionError::NoKey { node }),
         }
     }

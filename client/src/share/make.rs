@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::bounded::BoundedText;
-use common::id::{RequestId, ShareId, VersionId};
+use common::id::{AccountId, RequestId, ShareId, VersionId};
 use common::limits::SEALED_ENTRY_BYTES;
 use common::proto::directory::{ListShares, NewShare, RevokeShare, ShareTarget, ShareView, ShowVersion};
 use common::proto::parts::SealedEntry;
@@ -13,13 +13,15 @@ use zeroize::Zeroizing;
 
 use super::{Link, Reads, ShareError};
 use crate::folder::{Entry, FileVersion, FolderError, What, resolve};
-use crate::keys::random;
+use crate::keys::{Keys, random};
 use crate::meta::{VersionMeta, VersionPlace};
 use crate::names::RemotePath;
+use crate::seal::IntegrityError;
 use crate::seal::aead::{self, Place};
 use crate::session::Session;
 
 const FORMAT: u8 = 1;
+const WHAT: &str = "a share's path";
 /// Of a longer path the end is kept.
 const PATH_KEPT: usize = SEALED_ENTRY_BYTES - 128;
 
@@ -87,7 +89,7 @@ pub async fn share(
 
 async fn reads_of(session: &Session, path: &RemotePath, entry: &Entry, wanted: Wanted) -> Result<Reads, ShareError> {
     let node = entry.node;
-    let key = session.node_key(node)?;
+    let key = session.keys().node_key(node);
     let file = match &entry.what {
         What::Folder(_) if wanted.version.is_some() => return Err(ShareError::FolderVersion),
         What::Folder(own) => return Ok(Reads::Folder { node, key, mode: own.mode, mtime: own.mtime }),
@@ -105,7 +107,7 @@ async fn reads_of(session: &Session, path: &RemotePath, entry: &Entry, wanted: W
             let view = session.call_directory(&ShowVersion { node, version }).await?;
             let place = VersionPlace { account: session.account(), node, version };
             let integrity = |source| FolderError::Integrity { what: "a version", source };
-            let meta = VersionMeta::open_with(&key, &place, &view.meta).map_err(integrity)?;
+            let meta = VersionMeta::open(session.keys(), &place, &view.meta).map_err(integrity)?;
             let file = FileVersion::of(view, meta)?;
             if file.link().is_some() {
                 return Err(FolderError::IsALink { path: path.to_string() }.into());
@@ -115,15 +117,28 @@ async fn reads_of(session: &Session, path: &RemotePath, entry: &Entry, wanted: W
     }
 }
 
-fn place_of(session: &Session, id: ShareId) -> Place {
-    Place::new("a share's path", "shoal v1 share path").with(session.account().as_bytes()).with(id.as_bytes())
+fn place_of(account: AccountId, id: ShareId) -> Place {
+    Place::new(WHAT, "shoal v1 share path").with(account.as_bytes()).with(id.as_bytes())
+}
+
+/// Seals a share's path anew, under the account's key of now.
+///
+/// # Errors
+/// When it was not sealed by this account for this share.
+pub(crate) fn reseal_path(
+    keys: &Keys,
+    account: AccountId,
+    id: ShareId,
+    sealed: &[u8],
+) -> Result<Vec<u8>, IntegrityError> {
+    aead::reseal(keys.metadata_of(WHAT, sealed)?, keys.metadata(), &place_of(account, id), sealed)
 }
 
 fn seal_path(session: &Session, id: ShareId, path: &RemotePath) -> Result<SealedEntry, FolderError> {
     let text = path.to_string();
     let from = text.char_indices().map(|(at, _)| at).find(|at| text.len() - at <= PATH_KEPT).unwrap_or(text.len());
     let kept = BoundedText::<PATH_KEPT>::try_from(text.get(from..).unwrap_or_default()).unwrap_or_default();
-    Ok(aead::seal_bounded(&session.keys().metadata, &place_of(session, id), FORMAT, &kept)?)
+    Ok(aead::seal_bounded(session.keys().metadata(), &place_of(session.account(), id), FORMAT, &kept)?)
 }
 
 /// All that the account shares, also what ended lately.
@@ -136,8 +151,9 @@ pub async fn list(session: &Session) -> Result<Vec<Shared>, ShareError> {
         let page = session.call_directory(&ListShares { after }).await?;
         after = page.shares.last().map(|view| view.share);
         for view in page.shares {
-            let path: Result<BoundedText<PATH_KEPT>, _> =
-                aead::open(&session.keys().metadata, &place_of(session, view.share), FORMAT, &view.sealed);
+            let key = session.keys().metadata_of(WHAT, &view.sealed);
+            let place = place_of(session.account(), view.share);
+            let path = key.and_then(|key| aead::open::<BoundedText<PATH_KEPT>>(key, &place, FORMAT, &view.sealed));
             let path = path.ok().map(|path| path.to_string());
             found.push(Shared { view, path });
         }

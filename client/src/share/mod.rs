@@ -14,6 +14,7 @@ pub mod make;
 pub mod open;
 
 pub use link::{Link, LinkError, Reads};
+pub(crate) use make::reseal_path;
 pub use make::{Shared, Wanted, list, revoke, share};
 pub use open::open;
 

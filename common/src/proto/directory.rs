@@ -5,7 +5,7 @@
 //! | everybody enrolled, and guests | [`Hello`], [`GetMap`] |
 //! | everybody enrolled | [`Renew`], [`GetStatus`] |
 //! | client, guest | what is shared: [`OpenShare`], [`ListShared`], [`ReadShared`]; see [`share`](super::share) |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), its shares ([`NewShare`], [`ListShares`], [`RevokeShare`], [`ShowVersion`]), each inside its own account |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), its key ([`RotateKey`], [`ListStale`], [`Reseal`], [`SettleKey`]), its shares ([`NewShare`], [`ListShares`], [`RevokeShare`], [`ShowVersion`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
 //! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`], [`ListAccounts`], [`SetQuota`] |
 //!
@@ -42,6 +42,10 @@ pub use crate::proto::govern::{
 pub use crate::proto::prune::{PlanPrune, Prune, PruneCounts, PruneCursor, PrunePlan, Pruned, Retention};
 pub use crate::proto::quota::{
     AccountLine, AccountUsage, Accounts, GetUsage, ListAccounts, MeasureSpace, Quota, SetQuota, Space, SpaceMeasured,
+};
+pub use crate::proto::rekey::{
+    KeyRotated, ListStale, Reseal, Resealed, ResealedValue, Ring, RotateKey, SealedAt, SealedRing, SettleKey,
+    StaleListed, StaleValue,
 };
 pub use crate::proto::repack::{ListVersions, PagesSwapped, SwapPages, SwappedPage, VersionOfNode, VersionsListed};
 pub use crate::proto::snapshot::{
@@ -81,6 +85,8 @@ pub struct AccountView {
     pub name: Label,
     pub root: NodeId,
     pub key_check: Option<[u8; 32]>,
+    /// `None` until the key is rotated for the first time.
+    pub ring: Option<Ring>,
 }
 
 /// Asks for the cluster map if it is newer than the caller's.
@@ -512,5 +518,9 @@ requests! {
         93 AskContents -> ContentsAnswered;
         94 ListVersions -> VersionsListed;
         95 SwapPages -> PagesSwapped;
+        96 RotateKey -> KeyRotated;
+        97 ListStale -> StaleListed;
+        98 Reseal -> Resealed;
+        99 SettleKey -> Done;
     }
 }

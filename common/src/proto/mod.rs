@@ -24,6 +24,7 @@ pub mod peer;
 pub mod prune;
 pub mod quota;
 pub mod refusal;
+pub mod rekey;
 pub mod repack;
 pub mod share;
 pub mod snapshot;

@@ -47,6 +47,8 @@ macro_rules! each_request {
         $check::<EnrollGuest>($($argument),*);
         $check::<CheckStore>($($argument),*); $check::<AskContents>($($argument),*);
         $check::<ListVersions>($($argument),*); $check::<SwapPages>($($argument),*);
+        $check::<RotateKey>($($argument),*); $check::<ListStale>($($argument),*);
+        $check::<Reseal>($($argument),*); $check::<SettleKey>($($argument),*);
     };
 }
 

@@ -9,6 +9,10 @@ use common::redundancy::Redundancy;
 
 use super::*;
 
+fn ring() -> SealedRing {
+    SealedRing::default()
+}
+
 const REQUEST: RequestId = RequestId([0; 16]);
 const NODE: NodeId = NodeId([0; 16]);
 const TOKEN: NameToken = NameToken([0; 16]);
@@ -120,6 +124,10 @@ fn members() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::AskContents(AskContents { version: VERSION, redundancy, contents: BoundedVec::empty() }), client),
         (R::ListVersions(ListVersions { after: None }), client),
         (R::SwapPages(SwapPages { request: REQUEST, upload: VERSION, pages: BoundedVec::empty() }), client),
+        (R::RotateKey(RotateKey { request: REQUEST, was: [0; 32], key_check: [0; 32], key: 1, ring: ring() }), client),
+        (R::ListStale(ListStale { after: None }), client),
+        (R::Reseal(Reseal { request: REQUEST, values: BoundedVec::empty() }), client),
+        (R::SettleKey(SettleKey { request: REQUEST, key: 1, ring: ring() }), client),
     ]
 }
 

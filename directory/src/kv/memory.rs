@@ -56,6 +56,7 @@ impl State {
             match write {
                 Write::Put { key, value } => drop(self.entries.insert(key, (self.sequence, value))),
                 Write::Delete { key } => drop(self.entries.remove(&key)),
+                Write::Amend { key, value, version } => drop(self.entries.insert(key, (version, value))),
             }
         }
         Ok(self.sequence)

@@ -58,21 +58,42 @@ pub struct Check {
 /// One change. Of several to one key in a commit the last one counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    Put { key: Vec<u8>, value: Vec<u8> },
-    Delete { key: Vec<u8> },
+    Put {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: Vec<u8>,
+    },
+    /// Another value for the entry of this version, which stays as old as it is: for the same thing in another form. The commit must check
+    /// that version.
+    Amend {
+        key: Vec<u8>,
+        value: Vec<u8>,
+        version: u64,
+    },
 }
 
 impl Write {
     #[must_use]
     pub fn key(&self) -> &[u8] {
         match self {
-            Self::Put { key, .. } | Self::Delete { key } => key,
+            Self::Put { key, .. } | Self::Delete { key } | Self::Amend { key, .. } => key,
+        }
+    }
+
+    /// The version of its entry behind the commit of this sequence; `None` for none.
+    fn version_after(&self, sequence: u64) -> Option<u64> {
+        match self {
+            Self::Put { .. } => Some(sequence),
+            Self::Amend { version, .. } => Some(*version),
+            Self::Delete { .. } => None,
         }
     }
 
     fn value_len(&self) -> usize {
         match self {
-            Self::Put { value, .. } => value.len(),
+            Self::Put { value, .. } | Self::Amend { value, .. } => value.len(),
             Self::Delete { .. } => 0,
         }
     }
@@ -210,6 +231,10 @@ fn check_commit(checks: &[Check], writes: &[Write]) -> Result<usize, OutOfBounds
         within("length of a key", write.key().len(), 1, KEY_BYTES)?;
         within("length of a value", write.value_len(), 0, VALUE_BYTES)?;
         total += write.key().len() + write.value_len();
+        if let Write::Amend { key, version, .. } = write {
+            let checked = checks.iter().any(|check| check.key == *key && check.version == Some(*version));
+            within("checks of an amended version", usize::from(checked), 1, 1)?;
+        }
     }
     within("bytes of a commit", total, 0, TRANSACTION_BYTES)?;
     Ok(total)

@@ -90,10 +90,11 @@ impl Index {
         position: Position,
     ) -> Result<(), IndexError> {
         let mut batch = Batch::default();
-        for (version, writes) in commits {
+        for (sequence, writes) in commits {
             for write in writes {
+                let version = write.version_after(sequence).unwrap_or(sequence);
                 match write {
-                    Write::Put { key, value } => {
+                    Write::Put { key, value } | Write::Amend { key, value, .. } => {
                         let mut stored = Vec::with_capacity(VERSION_BYTES + value.len());
                         stored.extend_from_slice(&version.to_le_bytes());
                         stored.extend_from_slice(&value);

@@ -160,8 +160,7 @@ impl Writer {
             };
             if verdict.is_none() {
                 for write in &pending.writes {
-                    let version = matches!(write, Write::Put { .. }).then_some(next);
-                    overlay.insert(write.key().to_vec(), version);
+                    overlay.insert(write.key().to_vec(), write.version_after(next));
                 }
                 next += 1;
             }

@@ -18,7 +18,7 @@ use common::proto::refusal::What;
 use common::redundancy::Redundancy;
 
 use super::usage::Change;
-use super::{Context, upload, usage};
+use super::{Context, rekey, upload, usage};
 use crate::authorize::OfAccount;
 use crate::members::Roster;
 use crate::schema::{Chunk, Held, Hold, Mark, chunk::alive_of, key};
@@ -103,6 +103,7 @@ impl Operation for Register {
             validate(new, &context.roster)?;
         }
         upload::used(txn, account, self.version, context).await?;
+        rekey::check(txn, account, self.chunks.iter().map(|new| &*new.key)).await?;
         let keys: Vec<_> = self.chunks.iter().map(|new| key::chunk(account, new.chunk)).collect();
         txn.fetch(&keys).await?;
         let holds: Vec<_> = self.chunks.iter().map(|new| key::hold(account, self.version, new.chunk)).collect();

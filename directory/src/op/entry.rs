@@ -6,7 +6,7 @@ use common::proto::directory::{Done, Remove, Rename};
 use common::proto::parts::NodeKind;
 use common::proto::refusal::What;
 
-use super::{Context, tree};
+use super::{Context, rekey, tree};
 use crate::authorize::OfAccount;
 use crate::schema::{Entry, Node, key};
 use crate::transact::{Found, Operation, Stop, Txn};
@@ -22,6 +22,7 @@ impl Operation for Rename {
 
     async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<Done, Stop> {
         let account = who.account();
+        rekey::check(txn, account, [&*self.sealed]).await?;
         tree::note_change(txn, account, context.now)?;
         let from = (self.from_folder, self.from_token);
         let to = (self.to_folder, self.to_token);

@@ -6,7 +6,7 @@ use common::proto::directory::{FolderMade, FoldersMade, MakeFolders, NewFolder};
 use common::proto::parts::NodeKind;
 use common::proto::refusal::What;
 
-use super::{Context, tree};
+use super::{Context, rekey, tree};
 use crate::authorize::OfAccount;
 use crate::schema::{Entry, Node, key};
 use crate::transact::{Operation, Stop, Txn};
@@ -21,6 +21,7 @@ impl Operation for MakeFolders {
     }
 
     async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<FoldersMade, Stop> {
+        rekey::check(txn, who.account(), self.folders.iter().map(|folder| &*folder.sealed)).await?;
         let mut results = Vec::with_capacity(self.folders.len());
         for folder in &self.folders {
             results.push(match make(txn, who, folder).await {

@@ -5,7 +5,7 @@
 //!
 //! - the tree: [`folder`], [`entry`], [`look`]; as it was: [`past`], [`history`];
 //! - how long it is kept: [`snapshot`], [`keep`], [`prune`], [`let_go`]; who uses what: [`space`], [`usage`];
-//! - uploads: [`upload`], [`chunk`], [`content`], [`page`], [`publish`]; [`repack`];
+//! - uploads: [`upload`], [`chunk`], [`content`], [`page`], [`publish`]; [`repack`]; another key: [`rekey`];
 //! - what is shared: [`share`] for those whose it is, [`shared`] for those who have a link;
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
@@ -29,6 +29,7 @@ pub mod place;
 pub mod prune;
 pub mod publish;
 pub mod recode;
+pub mod rekey;
 pub mod repack;
 pub mod revoke;
 pub mod share;

@@ -15,7 +15,7 @@ use common::proto::refusal::What;
 
 use super::content::Noted;
 use super::usage::Change;
-use super::{Context, page, tree, upload, usage};
+use super::{Context, page, rekey, tree, upload, usage};
 use crate::authorize::OfAccount;
 use crate::schema::{Entry, Mark, Node, Page, Pending, Version, key};
 use crate::transact::{Found, Operation, Stop, Txn};
@@ -38,6 +38,7 @@ impl Operation for Publish {
     async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<Published, Stop> {
         let account = who.account();
         let mut pending = upload::used(txn, account, self.upload, context).await?.record;
+        rekey::check(txn, account, self.files.iter().flat_map(sealed)).await?;
         fetch(self, txn, account).await?;
         let new = Change { bytes: 0, files: i64::try_from(self.files.len()).unwrap_or(i64::MAX) };
         usage::check(txn, account, new).await?;
@@ -80,6 +81,12 @@ impl Operation for Publish {
         let settled: Vec<_> = settled.collect();
         answer.results = settled.try_into().unwrap_or_else(|_| answer.results.clone()); // of the same length
     }
+}
+
+/// All that is sealed under the account's key.
+fn sealed(file: &NewFile) -> impl Iterator<Item = &[u8]> {
+    let content = file.content.iter().map(|content| &*content.sealed);
+    [&*file.sealed, &*file.meta].into_iter().chain(content)
 }
 
 /// Reads in four goes what the files need.

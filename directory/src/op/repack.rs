@@ -12,7 +12,7 @@ use common::proto::parts::{SealedPage, VersionView};
 use common::proto::refusal::What;
 
 use super::content::Noted;
-use super::{Context, page, upload};
+use super::{Context, page, rekey, upload};
 use crate::authorize::OfAccount;
 use crate::schema::{Mark, Page, Version, key, record};
 use crate::transact::{Operation, Stop, Txn};
@@ -58,6 +58,8 @@ impl Operation for SwapPages {
     async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<PagesSwapped, Stop> {
         let account = who.account();
         upload::used(txn, account, self.upload, context).await?;
+        let contents = self.pages.iter().filter_map(|page| page.content.as_ref());
+        rekey::check(txn, account, contents.map(|content| &*content.sealed)).await?;
         let versions: Vec<_> = self.pages.iter().map(|page| key::version(account, page.version)).collect();
         txn.fetch(&versions).await?;
         let pages: Vec<_> = self.pages.iter().map(|page| key::page(account, page.version, 0)).collect();

@@ -15,8 +15,8 @@ use common::share;
 use common::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::Context;
 use super::look::version_view;
+use super::{Context, rekey};
 use crate::authorize::{GuestToBe, OfAccount, OfReader};
 use crate::schema::share::Guests;
 use crate::schema::{Mark, Node, Share, key};
@@ -46,6 +46,7 @@ impl Operation for NewShare {
         if self.ttl_ms.is_some_and(|ttl| ttl > longest) || self.guests.is_some_and(|guests| guests > MOST_GUESTS) {
             return Err(Refusal::TooLarge(What::Request).into());
         }
+        rekey::check(txn, account, [&*self.sealed]).await?;
         check_target(txn, account, self.target).await?;
         make_room(txn, account, context.now).await?;
         if txn.read(&key::share(self.share)).await?.is_some() {

@@ -12,7 +12,7 @@ use common::proto::snapshot::{
     CreateSnapshot, GetSnapshot, ListSnapshots, RemoveSnapshot, SnapshotFound, SnapshotMade, SnapshotView, Snapshots,
 };
 
-use super::Context;
+use super::{Context, rekey};
 use crate::authorize::OfAccount;
 use crate::schema::{Snapshot, key, record};
 use crate::transact::{Operation, Stop, Txn};
@@ -27,6 +27,7 @@ impl Operation for CreateSnapshot {
     }
 
     async fn decide(&self, txn: &mut Txn, who: OfAccount, context: &Context) -> Result<SnapshotMade, Stop> {
+        rekey::check(txn, who.account(), [&*self.sealed]).await?;
         let key = key::snapshot(who.account(), self.token);
         if txn.read(&key).await?.is_some() {
             return Err(Refusal::Exists(What::Snapshot).into());

@@ -114,6 +114,7 @@ mod table {
     pub(super) const GOING: u8 = 0x33;
     pub(super) const USAGE: u8 = 0x34;
     pub(super) const QUOTA: u8 = 0x35;
+    pub(super) const RING: u8 = 0x36;
     pub(super) const SHARE: u8 = 0x38;
     pub(super) const SHARE_OF: u8 = 0x39;
     pub(super) const SHARE_GUESTS: u8 = 0x3a;
@@ -542,6 +543,8 @@ pub fn ids_of_done_at(key: &[u8]) -> Result<(Timestamp, [u8; 16], RequestId), Re
 
 mod past;
 pub use past::*;
+mod sealed;
+pub use sealed::*;
 mod content;
 pub use content::{all_contents, all_packed, content, ids_of_content, ids_of_packed, packed, packed_in, versions};
 

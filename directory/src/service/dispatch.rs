@@ -49,6 +49,10 @@ impl Service {
             Asked::AskContents(r) => self.plain(responder, subject, r).await,
             Asked::ListVersions(r) => self.plain(responder, subject, r).await,
             Asked::SwapPages(r) => self.plain(responder, subject, r).await,
+            Asked::RotateKey(r) => self.plain(responder, subject, r).await,
+            Asked::ListStale(r) => self.plain(responder, subject, r).await,
+            Asked::Reseal(r) => self.plain(responder, subject, r).await,
+            Asked::SettleKey(r) => self.plain(responder, subject, r).await,
             Asked::Register(r) => self.plain(responder, subject, r).await,
             Asked::PutPages(r) => {
                 let done = match authorize::of_account(subject) {

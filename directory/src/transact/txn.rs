@@ -28,12 +28,14 @@ pub struct Txn {
     store: Arc<dyn Store>,
     seen: BTreeMap<Vec<u8>, Seen>,
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// Written keys whose version stays what it was.
+    amended: BTreeMap<Vec<u8>, u64>,
 }
 
 impl Txn {
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, seen: BTreeMap::new(), writes: BTreeMap::new() }
+        Self { store, seen: BTreeMap::new(), writes: BTreeMap::new(), amended: BTreeMap::new() }
     }
 
     /// Whether there is anything to commit.
@@ -134,6 +136,17 @@ impl Txn {
         Ok(())
     }
 
+    /// Puts another form of a record in the place of the one of this version, which was [read](Self::read) in this decision and not written: it
+    /// stays as old as it was.
+    ///
+    /// # Errors
+    /// When the record is too long.
+    pub fn amend<R: Record>(&mut self, key: &Key<R>, version: u64, value: &R) -> Result<(), Stop> {
+        self.put(key, value)?;
+        self.amended.insert(key.bytes().to_vec(), version);
+        Ok(())
+    }
+
     pub fn delete<R: Record>(&mut self, key: &Key<R>) {
         self.writes.insert(key.bytes().to_vec(), None);
     }
@@ -143,10 +156,11 @@ impl Txn {
     pub fn into_commit(self) -> (Vec<Check>, Vec<Write>) {
         let checks = self.seen.into_iter().filter(|(_, seen)| seen.checked);
         let checks = checks.map(|(key, seen)| Check { key, version: seen.version }).collect();
-        let writes = self.writes.into_iter();
-        let writes = writes.map(|(key, value)| match value {
-            Some(value) => Write::Put { key, value },
-            None => Write::Delete { key },
+        let (writes, amended) = (self.writes.into_iter(), self.amended);
+        let writes = writes.map(|(key, value)| match (value, amended.get(&key)) {
+            (Some(value), Some(version)) => Write::Amend { key, value, version: *version },
+            (Some(value), None) => Write::Put { key, value },
+            (None, _) => Write::Delete { key },
         });
         (checks, writes.collect())
     }

@@ -16,7 +16,8 @@ use crate::phrase::shares::{LEAST, MOST};
 #[command(after_help = "Examples:
   shoal key verify                          # is what you wrote down right?
   shoal key passphrase --set                # this device asks for one from now on
-  shoal key split --shares 5 --needed 3     # for five people, any three of whom suffice")]
+  shoal key split --shares 5 --needed 3     # for five people, any three of whom suffice
+  shoal key rotate                          # a device or a phrase was lost: another key for everything")]
 pub struct Key {
     #[command(subcommand)]
     pub command: KeyCommand,
@@ -31,6 +32,7 @@ pub enum KeyCommand {
     Passphrase(KeyPassphrase),
     Split(KeySplit),
     Combine(KeyCombine),
+    Rotate(KeyRotate),
 }
 
 /// Check that the recovery phrase was written down right
@@ -164,6 +166,24 @@ pub struct KeySplit {
   shoal key combine < shares.txt
   shoal key combine < shares.txt | shoal join --recover TICKET")]
 pub struct KeyCombine {}
+
+/// Give the account another master key: when the old one, or its phrase, may be in other hands
+///
+/// Makes a new key, shows its recovery phrase, and has everything that is sealed for this account sealed anew; the files on the peers stay as
+/// they are. From the first moment on the directory takes nothing under the old key, so other devices of this account need the new one:
+/// shoal key import --phrase --replace. Links to folders and links that follow a file end; links to one version stay.
+///
+/// May be broken off at any time: repeated, on this device or on another one that has the new key, it goes on. What somebody has read or copied
+/// before stays known to him.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  shoal key rotate
+  shoal key rotate --yes > new-phrase.txt   # for scripts: the phrase alone is on standard output")]
+pub struct KeyRotate {
+    /// Do not ask whether the new phrase was written down
+    #[arg(long)]
+    pub yes: bool,
+}
 
 /// Open this device's key for a time, so that commands do not ask for its passphrase
 ///

@@ -90,6 +90,10 @@ fn judge_wrap(error: &WrapError, whose: Whose) -> Verdict {
     }
 }
 
+/// What to do when the account's key is not this device's.
+pub(super) const OTHER_KEY: &str = "if the key was rotated on another device, bring the new one here: shoal key import --phrase --replace; on the device \
+     that rotated it, finish with: shoal key rotate; else name the home of this account with --home DIR";
+
 fn judge_key(error: &KeyError) -> Verdict {
     match error {
         KeyError::NoNewPassphrase { whose: Whose::Device } => {
@@ -112,6 +116,8 @@ fn judge_key(error: &KeyError) -> Verdict {
         KeyError::HasKey => {
             Verdict::hint(Exit::Conflict, "if its passphrase was forgotten, repeat this with --replace")
         }
+        KeyError::NotWritten => Verdict::hint(Exit::Failure, "repeat the command; the same phrase is shown again"),
+        KeyError::Rotating => Verdict::hint(Exit::Conflict, "finish it first: shoal key rotate"),
         KeyError::NotConfirmed => Verdict::hint(Exit::Failure, "to have it shown without a question, add --yes"),
     }
 }

@@ -75,7 +75,11 @@ pub(super) async fn import(context: &mut Context, args: KeyImport) -> Outcome {
         Err(error) => return Err(error.into()),
     }
     let at = path.clone();
-    spawn_blocking(move || master::replace(&at, &master, None)).await??;
+    spawn_blocking(move || {
+        master::replace(&at, &master, None)?;
+        master::drop_next(&at) // the account has this one, whatever was to be
+    })
+    .await??;
     passphrase::lock(path).await?;
     report(context, "imported", "the key is back, in the open; give it a passphrase with shoal key passphrase --set")?;
     Ok(Exit::Ok)

@@ -36,6 +36,10 @@ pub(super) async fn run(context: &mut Context, args: KeyPassphrase) -> Outcome {
         (false, false) => return Err(KeyError::NotProtected.into()),
         _ => {}
     }
+    let at = path.clone();
+    if spawn_blocking(move || MasterFile::read_next(&at)).await??.is_some() {
+        return Err(KeyError::Rotating.into()); // it lies under the passphrase of now
+    }
     let home = passphrase::open_with_passphrase(&context.global, path.clone()).await?;
     let chosen = match args.remove {
         true => None,

@@ -14,8 +14,9 @@ pub(crate) const FRAME_BYTES: usize = 4 + 4 + 4 + 32;
 const FIXED_BYTES: usize = 8 + 8 + 1 + 1 + 16 + 16 + 4;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
-/// What the longest body has: the fixed part, and tag and lengths of every write.
-pub(crate) const BODY_BYTES: usize = FIXED_BYTES + TRANSACTION_WRITES * 7 + TRANSACTION_BYTES;
+const AMEND: u8 = 3;
+/// What the longest body has: the fixed part, and tag, lengths and version of every write.
+pub(crate) const BODY_BYTES: usize = FIXED_BYTES + TRANSACTION_WRITES * 15 + TRANSACTION_BYTES;
 
 /// One commit, as the journal has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,6 +92,14 @@ pub(crate) fn encode(
                 out.extend_from_slice(key);
                 out.extend_from_slice(value);
             }
+            Write::Amend { value, version, .. } => {
+                out.push(AMEND);
+                out.extend_from_slice(&key_len);
+                out.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_le_bytes());
+                out.extend_from_slice(&version.to_le_bytes());
+                out.extend_from_slice(key);
+                out.extend_from_slice(value);
+            }
             Write::Delete { .. } => {
                 out.push(DELETE);
                 out.extend_from_slice(&key_len);
@@ -152,6 +161,11 @@ fn decode_write(rest: &mut Reader<'_>) -> Option<Write> {
         PUT => {
             let value_len = usize::try_from(rest.u32()?).ok().filter(|len| *len <= VALUE_BYTES)?;
             Some(Write::Put { key: rest.take(key_len)?.to_vec(), value: rest.take(value_len)?.to_vec() })
+        }
+        AMEND => {
+            let value_len = usize::try_from(rest.u32()?).ok().filter(|len| *len <= VALUE_BYTES)?;
+            let version = rest.u64()?;
+            Some(Write::Amend { key: rest.take(key_len)?.to_vec(), value: rest.take(value_len)?.to_vec(), version })
         }
         DELETE => Some(Write::Delete { key: rest.take(key_len)?.to_vec() }),
         _ => None,

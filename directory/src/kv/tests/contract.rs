@@ -81,6 +81,26 @@ fn of_many_that_check_one_version_at_once_exactly_one_wins() {
 }
 
 #[test]
+fn an_amended_value_is_as_old_as_what_it_replaces() {
+    on_both(async |store| {
+        commit(&*store, vec![put(b"a", b"1")]).await.unwrap();
+        commit(&*store, vec![put(b"b", b"2")]).await.unwrap();
+        let amended = |value: &'static [u8], checked, version| {
+            store.commit(vec![check(b"a", Some(checked))], vec![amend(b"a", value, version)], Meta::default())
+        };
+        assert_eq!(amended(b"another", 1, 1).await.unwrap(), 3);
+        let entry = |value: &[u8]| Entry { key: b"a".to_vec(), value: value.to_vec(), version: 1 };
+        assert_eq!(store.get(&[b"a"]).await.unwrap(), [Some(entry(b"another"))]);
+        // Twice at once: neither sees the other, and both are of the same version.
+        let (x, y) = tokio::join!(amended(b"x", 1, 1), amended(b"y", 1, 1));
+        assert!(x.is_ok() && y.is_ok());
+        assert!(matches!(amended(b"z", 2, 2).await, Err(CommitError::Conflict { .. })));
+        assert!(matches!(amended(b"z", 1, 7).await, Err(CommitError::Limit(_))), "of a version that was not checked");
+        assert!(matches!(commit(&*store, vec![amend(b"a", b"z", 1)]).await, Err(CommitError::Limit(_))));
+    });
+}
+
+#[test]
 fn the_last_of_several_writes_to_a_key_counts() {
     on_both(async |store| {
         commit(&*store, vec![put(b"a", b"1"), put(b"a", b"2"), put(b"b", b"1"), delete(b"b")]).await.unwrap();

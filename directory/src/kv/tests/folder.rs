@@ -16,6 +16,12 @@ fn filled(dir: &Path) -> Vec<Entry> {
         let store = open(dir).unwrap();
         for n in 0..60_u8 {
             let writes = vec![put(&[n % 7], &[n; 200]), put(&[100 + n], b"x"), delete(&[99 + n])];
+            if n % 7 == 6 {
+                let since = store.last_sequence();
+                let writes = [writes, vec![amend(&[5], &[n; 90], since)]].concat();
+                store.commit(vec![check(&[5], Some(since))], writes, Meta::default()).await.unwrap();
+                continue;
+            }
             commit(&store, writes).await.unwrap();
         }
         let entries = all(&store).await;

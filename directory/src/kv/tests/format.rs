@@ -75,6 +75,17 @@ fn a_record_has_its_golden_bytes() {
 }
 
 #[test]
+fn an_amended_value_has_its_golden_bytes() {
+    let writes = [amend(b"key", b"v", 7)];
+    let mut bytes = Vec::new();
+    let chain = record::encode(&mut bytes, 1, 2, &Chain([9; 32]), 42, &meta(), &writes);
+    let body = &bytes[FRAME_BYTES..];
+    let expected = ["01000000", "030300010000000700000000000000", &hex(b"keyv")];
+    assert!(hex(body).ends_with(&expected.concat()), "{}", hex(body));
+    assert_eq!(record::decode(body, chain).unwrap().writes, writes);
+}
+
+#[test]
 fn a_newer_header_is_told_from_a_damaged_one() {
     let mut bytes = header().encode();
     bytes[8] = 2;

@@ -34,6 +34,10 @@ pub(super) fn delete(key: &[u8]) -> Write {
     Write::Delete { key: key.to_vec() }
 }
 
+pub(super) fn amend(key: &[u8], value: &[u8], version: u64) -> Write {
+    Write::Amend { key: key.to_vec(), value: value.to_vec(), version }
+}
+
 pub(super) fn check(key: &[u8], version: Option<u64>) -> Check {
     Check { key: key.to_vec(), version }
 }

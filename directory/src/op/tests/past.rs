@@ -321,6 +321,10 @@ proptest! {
             }
             run.check().await;
             run.check_history().await;
+            // Sealed anew, all of it is as old as it was.
+            super::rekey::rekey_all(&run.world, run.who).await;
+            run.check().await;
+            run.check_history().await;
         });
     }
 }

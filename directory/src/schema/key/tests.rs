@@ -42,6 +42,7 @@ fn keys_are_golden() {
         (going(A, version_id).into_bytes(), format!("33{a}{v}")),
         (usage(A, 7).into_bytes(), format!("34{a}07")),
         (quota(A).into_bytes(), format!("35{a}")),
+        (ring(A).into_bytes(), format!("36{a}")),
         (snapshot(A, token).into_bytes(), format!("32{a}{n}")),
         (start(0x0102).into_bytes(), "01030000000000000102".to_owned()),
         (fence().into_bytes(), "0104".to_owned()),
