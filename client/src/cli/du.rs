@@ -11,6 +11,7 @@ use super::args::Du;
 use super::context::Context;
 use super::exit::Exit;
 use super::output::{ToPath, name_into, table};
+use super::repack;
 use super::ticker::Ticker;
 use crate::folder::{Entry, FolderError, Listing, NodeId, prune};
 use crate::names::RemotePath;
@@ -39,12 +40,15 @@ async fn all(context: &mut Context) -> Outcome {
     .await?;
     ticker.end();
     let usage = session.call_directory(&GetUsage {}).await?;
+    let packs = repack::once(context, &session, true).await?;
     if context.output.is_json() {
         let held = |held: &Held| json!({"chunks": held.chunks, "sealed": held.sealed, "stored": held.stored});
         let mut object: Map<String, Value> =
             rows(&space).iter().map(|(name, of)| ((*name).to_owned(), held(of))).collect();
         object.insert("used".to_owned(), usage.bytes.into());
         object.insert("files".to_owned(), usage.files.into());
+        let packs = json!({"packs": packs.packs, "bytes": packs.bytes, "dead_bytes": packs.dead_bytes});
+        object.insert("packs".to_owned(), packs);
         context.output.object(&object.into())?;
         return Ok(Exit::Ok);
     }
@@ -61,6 +65,13 @@ async fn all(context: &mut Context) -> Outcome {
     lines.extend(rows(&space).iter().map(|(name, held)| row(name, held)));
     for line in table(&lines, &[1, 2, 3]) {
         context.output.line(line)?;
+    }
+    if packs.dead_bytes > 0 {
+        let (of, dead) = (ByteSize(packs.bytes), ByteSize(packs.dead_bytes));
+        let hint = if packs.wasteful > 0 { ": shoal repack gives most of it back" } else { "" };
+        context.output.line(format_args!(
+            "of it, in packs of small files: {of} sealed, {dead} of that needed by nothing{hint}"
+        ))?;
     }
     Ok(Exit::Ok)
 }

@@ -65,6 +65,14 @@ fn asked_of(entry: &Entry) -> Option<common::redundancy::Redundancy> {
     }
 }
 
+/// What is shown of an earlier time says of which.
+pub(super) fn as_of(mut object: Value, at: Option<u64>) -> Value {
+    if let (Some(at), Some(object)) = (at, object.as_object_mut()) {
+        object.insert("as_of".to_owned(), at.into());
+    }
+    object
+}
+
 pub(super) fn object(path: &RemotePath, entry: &Entry) -> Value {
     let mut object = Map::new();
     name_into(&mut object, "path", &path.bytes());

@@ -8,6 +8,7 @@ use super::Outcome;
 use super::args::Prune;
 use super::context::Context;
 use super::exit::Exit;
+use super::repack;
 use super::ticker::Ticker;
 use crate::folder::prune;
 
@@ -20,16 +21,25 @@ pub(super) async fn run(context: &mut Context, args: Prune) -> Outcome {
     })
     .await?;
     ticker.end();
+    // Which packs are mostly dead shows once it is done.
+    let repacked = match args.no_repack || args.dry_run {
+        true => None,
+        false => Some(repack::once(context, &session, false).await?),
+    };
     let PruneCounts { looked_at, entries, versions, sealed_bytes } = counts;
     if context.output.is_json() {
-        context.output.object(&json!({
+        let mut object = json!({
             "policy": plan.policy.to_string(),
             "dry_run": args.dry_run,
             "looked_at": looked_at,
             "entries": entries,
             "versions": versions,
             "sealed_bytes": sealed_bytes,
-        }))?;
+        });
+        if let (Some(report), Some(object)) = (&repacked, object.as_object_mut()) {
+            object.insert("repacked".to_owned(), repack::object(report, false));
+        }
+        context.output.object(&object)?;
         return Ok(Exit::Ok);
     }
     if context.output.is_chatty() {
@@ -38,6 +48,11 @@ pub(super) async fn run(context: &mut Context, args: Prune) -> Outcome {
         context.output.line(format_args!("{verb:<10}{versions} versions of files, {entries} names and folders"))?;
         let size = ByteSize(sealed_bytes);
         context.output.line(format_args!("bytes     up to {size} times redundancy; what others share stays"))?;
+        if let Some(report) = repacked.filter(|report| report.wasteful > 0) {
+            for line in repack::lines(&report, false) {
+                context.output.line(format_args!("packs     {line}"))?;
+            }
+        }
     }
     Ok(Exit::Ok)
 }

@@ -10,27 +10,40 @@ use super::args::Repack;
 use super::context::Context;
 use super::exit::Exit;
 use super::report::Direction;
+use crate::cancel::Interrupted;
 use crate::repack::{RepackOptions, RepackReport, repack};
+use crate::session::Session;
 
 pub(super) async fn run(context: &mut Context, args: Repack) -> Outcome {
     let session = context.session().await?;
-    let json = context.output.is_json();
-    let reporter = Arc::new(context.reporter(Direction::Up));
-    let options = RepackOptions { dry_run: args.dry_run, cancel: context.cancel.clone(), progress: reporter.clone() };
-    let done = repack(&session, &options).await;
-    reporter.clear();
-    let report = done?;
-    if json {
-        context.output.object(&object(&report, args.dry_run))?;
-    } else if context.output.is_chatty() {
-        for line in lines(&report, args.dry_run) {
-            context.output.line(format_args!("{line}"))?;
+    loop {
+        let report = once(context, &session, args.dry_run).await?;
+        if context.output.is_json() {
+            context.output.object(&object(&report, args.dry_run))?;
+        } else if context.output.is_chatty() {
+            for line in lines(&report, args.dry_run) {
+                context.output.line(format_args!("{line}"))?;
+            }
         }
+        let Some(pause) = args.every else { return Ok(Exit::Ok) };
+        context.cancel.guard(tokio::time::sleep(pause)).await.ok_or(Interrupted)?;
     }
-    Ok(Exit::Ok)
 }
 
-fn object(report: &RepackReport, dry_run: bool) -> serde_json::Value {
+/// One pass, with progress.
+pub(super) async fn once(
+    context: &Context,
+    session: &Session,
+    dry_run: bool,
+) -> Result<RepackReport, crate::repack::RepackError> {
+    let reporter = Arc::new(context.reporter(Direction::Up));
+    let options = RepackOptions { dry_run, cancel: context.cancel.clone(), progress: reporter.clone() };
+    let done = repack(session, &options).await;
+    reporter.clear();
+    done
+}
+
+pub(super) fn object(report: &RepackReport, dry_run: bool) -> serde_json::Value {
     json!({
         "event": "repacked",
         "dry_run": dry_run,
@@ -47,7 +60,7 @@ fn object(report: &RepackReport, dry_run: bool) -> serde_json::Value {
     })
 }
 
-fn lines(report: &RepackReport, dry_run: bool) -> Vec<String> {
+pub(super) fn lines(report: &RepackReport, dry_run: bool) -> Vec<String> {
     let RepackReport { packs, bytes, dead_bytes, wasteful, wasteful_bytes, wasteful_live_bytes, .. } = *report;
     let gain = ByteSize(wasteful_bytes.saturating_sub(wasteful_live_bytes));
     let mut lines = vec![format!(

@@ -18,7 +18,7 @@ pub(super) async fn run(context: &mut Context, args: Stat) -> Outcome {
     let (path, entry) = (&spot.path, spot.target()?);
     if context.output.is_json() {
         let object = entry.map_or_else(|| entry::root_object(session.root()), |entry| entry::object(path, entry));
-        context.output.object(&object)?;
+        context.output.object(&entry::as_of(object, spot.at))?;
         return Ok(Exit::Ok);
     }
     let facts = entry.map_or_else(|| entry::root_facts(session.root()), |entry| entry::facts(path, entry));

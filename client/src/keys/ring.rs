@@ -77,7 +77,7 @@ impl Keys {
     /// # Errors
     /// When the ring was not sealed under this key for this account.
     pub fn open_ring(master: &MasterKey, account: AccountId, ring: &Ring) -> Result<Self, IntegrityError> {
-        let content: Content = aead::open(&*master.ring_key(), &place(account, ring.key), FORMAT, &ring.sealed)?;
+        let content: Content = aead::open(&master.ring_key(), &place(account, ring.key), FORMAT, &ring.sealed)?;
         let former = |former: &Former| Layer { number: former.number, metadata: former.metadata, nodes: former.nodes };
         Ok(Self {
             cut: content.cut,

@@ -11,8 +11,8 @@ use super::AtTime;
 /// End the history that is not to be kept, and give its space back
 ///
 /// What is there now is never touched, nor what a snapshot pins. Kept is what any of the options names; without them the cluster's own policy
-/// holds. Days, weeks, months and years are those on which you changed anything, in UTC, each as it was at its end. The space comes
-/// back in the background, once the peers have emptied their trash.
+/// holds. Days, weeks, months and years are those on which you changed anything, in UTC, each as it was at its end. Packs of small files
+/// that are mostly dead then are rewritten (shoal repack). The space comes back in the background, once the peers have emptied their trash.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   shoal prune --keep-within 30d --keep-daily 30 --keep-monthly 12 --dry-run
@@ -46,6 +46,10 @@ pub struct Prune {
     /// Change nothing, and say what would go
     #[arg(long, short = 'n')]
     pub dry_run: bool,
+
+    /// Leave packs of small files as they are, also where most of one is dead
+    #[arg(long)]
+    pub no_repack: bool,
 }
 
 impl Prune {
