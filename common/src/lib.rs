@@ -11,6 +11,7 @@
 
 pub mod address;
 pub mod bounded;
+pub mod boxed;
 pub mod codec;
 pub mod disk;
 pub mod erasure;

@@ -3,6 +3,7 @@
 //! When it serves, an operator's certificate of an hour is made from the authority's key and the directory is asked over its own
 //! protocol. When it does not, the store is opened and the same code runs here.
 
+use common::boxed::Boxed;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
@@ -69,22 +70,24 @@ impl Desk {
     ///
     /// # Errors
     /// When there is neither a directory that answers nor a store that opens.
-    pub async fn open(config: &Config) -> Result<Self, AdminError> {
-        let settings = Settings::load(&config.data).map_err(ServeError::from)?;
-        let begun = Instant::now();
-        loop {
-            let opened = match serve::open_store(config, &settings).await {
-                Ok(store) => Self::local(config, settings.clone(), store).await,
-                Err(ServeError::Open(OpenError::InUse { .. })) => Self::remote(config, &settings).await,
-                Err(error) => Err(error.into()),
-            };
-            match opened {
-                Err(AdminError::Starting) if begun.elapsed() < serve::PATIENCE * 2 => {
-                    tokio::time::sleep(serve::PATIENCE / 20).await;
+    pub fn open<'a>(config: &'a Config) -> Boxed<'a, Result<Self, AdminError>> {
+        Box::pin(async move {
+            let settings = Settings::load(&config.data).map_err(ServeError::from)?;
+            let begun = Instant::now();
+            loop {
+                let opened = match serve::open_store(config, &settings).await {
+                    Ok(store) => Self::local(config, settings.clone(), store).await,
+                    Err(ServeError::Open(OpenError::InUse { .. })) => Self::remote(config, &settings).await,
+                    Err(error) => Err(error.into()),
+                };
+                match opened {
+                    Err(AdminError::Starting) if begun.elapsed() < serve::PATIENCE * 2 => {
+                        tokio::time::sleep(serve::PATIENCE / 20).await;
+                    }
+                    opened => return opened,
                 }
-                opened => return opened,
             }
-        }
+        })
     }
 
     async fn local(config: &Config, settings: Settings, store: Arc<Embedded>) -> Result<Self, AdminError> {
@@ -127,116 +130,140 @@ impl Desk {
 
     /// # Errors
     /// Why there is no ticket.
-    pub async fn ticket(&self, request: NewTicket) -> Result<TicketMade, AdminError> {
-        match self {
-            Self::Remote { connection, .. } => Self::ask(connection, &request).await,
-            Self::Local { service, .. } => {
-                if service.members.cluster().directory.is_empty() {
-                    return Err(AdminError::NoPort);
+    pub fn ticket<'a>(&'a self, request: NewTicket) -> Boxed<'a, Result<TicketMade, AdminError>> {
+        Box::pin(async move {
+            match self {
+                Self::Remote { connection, .. } => Self::ask(connection, &request).await,
+                Self::Local { service, .. } => {
+                    if service.members.cluster().directory.is_empty() {
+                        return Err(AdminError::NoPort);
+                    }
+                    service.new_ticket(request, OfAdmin::local()).await.map_err(AdminError::Refused)
                 }
-                service.new_ticket(request, OfAdmin::local()).await.map_err(AdminError::Refused)
             }
-        }
+        })
     }
 
     /// # Errors
     /// Why there is no status.
-    pub async fn status(&self) -> Result<ClusterStatus, AdminError> {
-        match self {
-            Self::Remote { connection, .. } => Self::ask(connection, &GetStatus {}).await,
-            Self::Local { service, .. } => service.cluster_status().await.map_err(AdminError::Refused),
-        }
+    pub fn status<'a>(&'a self) -> Boxed<'a, Result<ClusterStatus, AdminError>> {
+        Box::pin(async move {
+            match self {
+                Self::Remote { connection, .. } => Self::ask(connection, &GetStatus {}).await,
+                Self::Local { service, .. } => service.cluster_status().await.map_err(AdminError::Refused),
+            }
+        })
     }
 
     /// # Errors
     /// Why nobody was revoked.
-    pub async fn revoke(&self, request: &Revoke) -> Result<Done, AdminError> {
-        match self {
-            Self::Remote { connection, .. } => Self::ask(connection, request).await,
-            Self::Local { service, .. } => service.revoke(request, OfAdmin::local()).await.map_err(AdminError::Refused),
-        }
+    pub fn revoke<'a>(&'a self, request: &'a Revoke) -> Boxed<'a, Result<Done, AdminError>> {
+        Box::pin(async move {
+            match self {
+                Self::Remote { connection, .. } => Self::ask(connection, request).await,
+                Self::Local { service, .. } => {
+                    service.revoke(request, OfAdmin::local()).await.map_err(AdminError::Refused)
+                }
+            }
+        })
     }
 
     /// Begins or ends the emptying of a peer.
     ///
     /// # Errors
     /// When there is no such peer.
-    pub async fn drain(&self, request: &DrainPeer) -> Result<Done, AdminError> {
-        match self {
-            Self::Remote { connection, .. } => Self::ask(connection, request).await,
-            Self::Local { service, .. } => service.drain(request, OfAdmin::local()).await.map_err(AdminError::Refused),
-        }
+    pub fn drain<'a>(&'a self, request: &'a DrainPeer) -> Boxed<'a, Result<Done, AdminError>> {
+        Box::pin(async move {
+            match self {
+                Self::Remote { connection, .. } => Self::ask(connection, request).await,
+                Self::Local { service, .. } => {
+                    service.drain(request, OfAdmin::local()).await.map_err(AdminError::Refused)
+                }
+            }
+        })
     }
 
     /// Takes a peer out of the cluster.
     ///
     /// # Errors
     /// [`Refusal::StillHolds`] among others.
-    pub async fn remove(&self, request: &RemovePeer) -> Result<Done, AdminError> {
-        match self {
-            Self::Remote { connection, .. } => Self::ask(connection, request).await,
-            Self::Local { service, .. } => service.remove(request, OfAdmin::local()).await.map_err(AdminError::Refused),
-        }
+    pub fn remove<'a>(&'a self, request: &'a RemovePeer) -> Boxed<'a, Result<Done, AdminError>> {
+        Box::pin(async move {
+            match self {
+                Self::Remote { connection, .. } => Self::ask(connection, request).await,
+                Self::Local { service, .. } => {
+                    service.remove(request, OfAdmin::local()).await.map_err(AdminError::Refused)
+                }
+            }
+        })
     }
 
     /// Checks the store; with `deep` a directory has to serve, since peers are asked.
     ///
     /// # Errors
     /// Why it could not be checked.
-    pub async fn check(&self, request: &CheckStore) -> Result<StoreChecked, AdminError> {
-        match self {
-            Self::Remote { connection, .. } => Self::ask_within(connection, request, LONG).await,
-            Self::Local { .. } if request.deep => Err(AdminError::NotServing),
-            Self::Local { service, .. } => {
-                check::check(service, request.repair, false).await.map_err(AdminError::Refused)
+    pub fn check<'a>(&'a self, request: &'a CheckStore) -> Boxed<'a, Result<StoreChecked, AdminError>> {
+        Box::pin(async move {
+            match self {
+                Self::Remote { connection, .. } => Self::ask_within(connection, request, LONG).await,
+                Self::Local { .. } if request.deep => Err(AdminError::NotServing),
+                Self::Local { service, .. } => {
+                    check::check(service, request.repair, false).await.map_err(AdminError::Refused)
+                }
             }
-        }
+        })
     }
 
     /// Accepts a restored store, or says what that would mean.
     ///
     /// # Errors
     /// [`AdminError::NotServing`] among others.
-    pub async fn reconcile(&self, request: &Reconcile) -> Result<Reconciled, AdminError> {
-        match self {
-            Self::Remote { connection, .. } => Self::ask_within(connection, request, LONG).await,
-            Self::Local { .. } => Err(AdminError::NotServing),
-        }
+    pub fn reconcile<'a>(&'a self, request: &'a Reconcile) -> Boxed<'a, Result<Reconciled, AdminError>> {
+        Box::pin(async move {
+            match self {
+                Self::Remote { connection, .. } => Self::ask_within(connection, request, LONG).await,
+                Self::Local { .. } => Err(AdminError::NotServing),
+            }
+        })
     }
 
     /// All accounts with what they use.
     ///
     /// # Errors
     /// Why they cannot be listed.
-    pub async fn accounts(&self) -> Result<Vec<AccountLine>, AdminError> {
-        let (mut lines, mut after) = (Vec::new(), None);
-        loop {
-            let request = ListAccounts { after };
-            let page = match self {
-                Self::Remote { connection, .. } => Self::ask(connection, &request).await?,
-                Self::Local { service, .. } => {
-                    service.run(&request, OfAdmin::local()).await.map_err(AdminError::Refused)?
+    pub fn accounts<'a>(&'a self) -> Boxed<'a, Result<Vec<AccountLine>, AdminError>> {
+        Box::pin(async move {
+            let (mut lines, mut after) = (Vec::new(), None);
+            loop {
+                let request = ListAccounts { after };
+                let page = match self {
+                    Self::Remote { connection, .. } => Self::ask(connection, &request).await?,
+                    Self::Local { service, .. } => {
+                        service.run(&request, OfAdmin::local()).await.map_err(AdminError::Refused)?
+                    }
+                };
+                after = page.accounts.last().map(|line| line.account);
+                lines.extend(page.accounts);
+                if !page.more || after.is_none() {
+                    return Ok(lines);
                 }
-            };
-            after = page.accounts.last().map(|line| line.account);
-            lines.extend(page.accounts);
-            if !page.more || after.is_none() {
-                return Ok(lines);
             }
-        }
+        })
     }
 
     /// Changes what an account may use.
     ///
     /// # Errors
     /// When there is no account of this name.
-    pub async fn set_quota(&self, request: &SetQuota) -> Result<Done, AdminError> {
-        match self {
-            Self::Remote { connection, .. } => Self::ask(connection, request).await,
-            Self::Local { service, .. } => {
-                service.set_quota(request, OfAdmin::local()).await.map_err(AdminError::Refused)
+    pub fn set_quota<'a>(&'a self, request: &'a SetQuota) -> Boxed<'a, Result<Done, AdminError>> {
+        Box::pin(async move {
+            match self {
+                Self::Remote { connection, .. } => Self::ask(connection, request).await,
+                Self::Local { service, .. } => {
+                    service.set_quota(request, OfAdmin::local()).await.map_err(AdminError::Refused)
+                }
             }
-        }
+        })
     }
 
     /// Whether a directory serves.
@@ -245,17 +272,19 @@ impl Desk {
         matches!(self, Self::Remote { .. })
     }
 
-    pub async fn close(self) {
-        match self {
-            Self::Remote { endpoint, connection } => {
-                connection.close();
-                endpoint.close().await;
+    pub fn close<'a>(self) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            match self {
+                Self::Remote { endpoint, connection } => {
+                    connection.close();
+                    endpoint.close().await;
+                }
+                Self::Local { service, store } => {
+                    drop(service);
+                    close(&store).await;
+                }
             }
-            Self::Local { service, store } => {
-                drop(service);
-                close(&store).await;
-            }
-        }
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Init: a new cluster in a new data folder. Built beside it and renamed into place, so that a kill leaves no half of one.
 
+use common::boxed::Boxed;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -55,38 +56,40 @@ pub struct InitOptions {
 ///
 /// # Errors
 /// [`InitError::Exists`] when there is something in the folder; it stays as it is.
-pub async fn init(data: &Path, options: InitOptions, clock: &Clock) -> Result<ClusterId, InitError> {
-    let io = |action, path: &Path| {
-        let path = path.to_owned();
-        move |source| InitError::Io { action, path, source }
-    };
-    let data = &std::path::absolute(data).map_err(io("find", data))?;
-    match fs::read_dir(data).map(|mut items| items.next().is_some()) {
-        Ok(true) => return Err(InitError::Exists { path: data.to_owned() }),
-        Ok(false) => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-            return Err(InitError::Exists { path: data.to_owned() });
+pub fn init<'a>(data: &'a Path, options: InitOptions, clock: &'a Clock) -> Boxed<'a, Result<ClusterId, InitError>> {
+    Box::pin(async move {
+        let io = |action, path: &Path| {
+            let path = path.to_owned();
+            move |source| InitError::Io { action, path, source }
+        };
+        let data = &std::path::absolute(data).map_err(io("find", data))?;
+        match fs::read_dir(data).map(|mut items| items.next().is_some()) {
+            Ok(true) => return Err(InitError::Exists { path: data.to_owned() }),
+            Ok(false) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+                return Err(InitError::Exists { path: data.to_owned() });
+            }
+            Err(error) => return Err(io("look into", data)(error)),
         }
-        Err(error) => return Err(io("look into", data)(error)),
-    }
-    let cluster = ClusterId::random();
-    let name = data.file_name().unwrap_or_default().to_string_lossy();
-    let building = data.with_file_name(format!(".{name}.{}.new", cluster.short()));
-    disk::create_folder(&building)?;
-    let built = build(&building, cluster, options, clock).await;
-    if let Err(error) = built {
-        fs::remove_dir_all(&building).ok(); // best effort: the first error is the one to tell
-        return Err(error);
-    }
-    // Takes the place of an empty folder, and of no other.
-    if let Err(source) = fs::rename(&building, data) {
-        fs::remove_dir_all(&building).ok();
-        return Err(io("make", data)(source));
-    }
-    let above = data.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    disk::sync_folder(above)?;
-    Ok(cluster)
+        let cluster = ClusterId::random();
+        let name = data.file_name().unwrap_or_default().to_string_lossy();
+        let building = data.with_file_name(format!(".{name}.{}.new", cluster.short()));
+        disk::create_folder(&building)?;
+        let built = build(&building, cluster, options, clock).await;
+        if let Err(error) = built {
+            fs::remove_dir_all(&building).ok(); // best effort: the first error is the one to tell
+            return Err(error);
+        }
+        // Takes the place of an empty folder, and of no other.
+        if let Err(source) = fs::rename(&building, data) {
+            fs::remove_dir_all(&building).ok();
+            return Err(io("make", data)(source));
+        }
+        let above = data.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        disk::sync_folder(above)?;
+        Ok(cluster)
+    })
 }
 
 async fn build(folder: &Path, cluster: ClusterId, options: InitOptions, clock: &Clock) -> Result<(), InitError> {

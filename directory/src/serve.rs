@@ -1,5 +1,6 @@
 //! Serve: a directory from its data folder, up to a socket that answers and back down again.
 
+use common::boxed::Boxed;
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -82,58 +83,62 @@ pub async fn run(
 }
 
 /// The same without type parameters, so that all of it is compiled here, once.
-async fn run_until(
+fn run_until(
     config: Config,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
     ready: Box<dyn FnOnce(SocketAddr) + Send>,
-) -> Result<(), ServeError> {
-    let settings = Settings::load(&config.data)?;
-    let listen = listen_address(config.listen.as_deref().unwrap_or(&settings.listen)).await?;
-    let store = open_patiently(&config, &settings).await?;
-    let reset_key = Some(Keys::reset_key(&config.data)?);
-    let endpoint = Endpoint::bind(listen, EndpointOptions { reset_key, ..EndpointOptions::directory() })?;
-    let listening = endpoint.local_address()?;
-    let addresses = reachable(&settings, listening)?;
-    let folder = config.data.clone();
-    let service = assemble(store.clone(), &config, settings, addresses).await?;
-    let trust = service.keys.trust(config.certificates.clone())?;
-    endpoint.listen(trust.directory_server(&service.credentials).map_err(KeyError::from)?)?;
-    let note = Listening::note(&folder, listening)?;
+) -> Boxed<'static, Result<(), ServeError>> {
+    Box::pin(async move {
+        let settings = Settings::load(&config.data)?;
+        let listen = listen_address(config.listen.as_deref().unwrap_or(&settings.listen)).await?;
+        let store = open_patiently(&config, &settings).await?;
+        let reset_key = Some(Keys::reset_key(&config.data)?);
+        let endpoint = Endpoint::bind(listen, EndpointOptions { reset_key, ..EndpointOptions::directory() })?;
+        let listening = endpoint.local_address()?;
+        let addresses = reachable(&settings, listening)?;
+        let folder = config.data.clone();
+        let service = assemble(store.clone(), &config, settings, addresses).await?;
+        let trust = service.keys.trust(config.certificates.clone())?;
+        endpoint.listen(trust.directory_server(&service.credentials).map_err(KeyError::from)?)?;
+        let note = Listening::note(&folder, listening)?;
 
-    let mut workers = JoinSet::new();
-    workers.spawn(janitor::watch(service.clone()));
-    workers.spawn(janitor::clean(service.clone()));
-    workers.spawn(work::repair::run(service.clone()));
-    workers.spawn(work::compare::run(service.clone()));
-    workers.spawn(work::audit::run(service.clone()));
-    workers.spawn(work::collect::run(service.clone()));
-    workers.spawn(work::keep::run(service.clone()));
-    let server =
-        Server::new(Door(service.clone()), ServeOptions { grace: Duration::from_secs(2), ..ServeOptions::default() });
-    tracing::info!(address = %listening, generation = service.members.generation(), "serving");
-    ready(listening);
-    tokio::select! {
-        () = server.run(&endpoint, shutdown) => {}
-        // A worker never ends by itself: when one does, it is a fault of the service and never silence.
-        Some(ended) = workers.join_next() => {
-            endpoint.close().await;
-            if let Err(fault) = ended {
-                return Err(ServeError::Task(fault));
+        let mut workers = JoinSet::new();
+        workers.spawn(janitor::watch(service.clone()));
+        workers.spawn(janitor::clean(service.clone()));
+        workers.spawn(work::repair::run(service.clone()));
+        workers.spawn(work::compare::run(service.clone()));
+        workers.spawn(work::audit::run(service.clone()));
+        workers.spawn(work::collect::run(service.clone()));
+        workers.spawn(work::keep::run(service.clone()));
+        let server = Server::new(
+            Door(service.clone()),
+            ServeOptions { grace: Duration::from_secs(2), ..ServeOptions::default() },
+        );
+        tracing::info!(address = %listening, generation = service.members.generation(), "serving");
+        ready(listening);
+        tokio::select! {
+            () = server.run(&endpoint, shutdown) => {}
+            // A worker never ends by itself: when one does, it is a fault of the service and never silence.
+            Some(ended) = workers.join_next() => {
+                endpoint.close().await;
+                if let Err(fault) = ended {
+                    return Err(ServeError::Task(fault));
+                }
             }
         }
-    }
-    workers.shutdown().await;
-    drop(note);
-    drop(server);
-    drop(service);
-    if let Err(error) = store.close().await {
-        tracing::warn!(
-            error = telemetry::chain(&error),
-            "the store was not closed cleanly; the next start looks closer"
-        );
-    }
-    tracing::info!("ended");
-    Ok(())
+        workers.shutdown().await;
+        drop(note);
+        drop(server);
+        drop(service);
+        if let Err(error) = store.close().await {
+            tracing::warn!(
+                error = telemetry::chain(&error),
+                "the store was not closed cleanly; the next start looks closer"
+            );
+        }
+        tracing::info!("ended");
+        Ok(())
+    })
 }
 
 /// Opens the store, and waits a moment for a command beside it (ticket, status) that has it.
@@ -153,18 +158,20 @@ async fn open_patiently(config: &Config, settings: &Settings) -> Result<Arc<Embe
 ///
 /// # Errors
 /// [`OpenError::InUse`] when another process has it.
-pub async fn open_store(config: &Config, settings: &Settings) -> Result<Arc<Embedded>, ServeError> {
-    let (path, cluster, options) = (config.data.join(STORE), settings.cluster, config.store.clone());
-    let opened = tokio::task::spawn_blocking(move || Embedded::open(&path, cluster, &options)).await;
-    let store = Arc::new(opened.map_err(ServeError::Task)??);
-    let mark = key::cluster();
-    let found = store.get(&[mark.bytes()]).await.map_err(CountError::from)?;
-    let found = found.into_iter().flatten().next().ok_or(ServeError::OtherStore)?;
-    let found: schema::Cluster = record::decode(&found.value).map_err(CountError::from)?;
-    if found.cluster != settings.cluster {
-        return Err(ServeError::OtherStore);
-    }
-    Ok(store)
+pub fn open_store<'a>(config: &'a Config, settings: &'a Settings) -> Boxed<'a, Result<Arc<Embedded>, ServeError>> {
+    Box::pin(async move {
+        let (path, cluster, options) = (config.data.join(STORE), settings.cluster, config.store.clone());
+        let opened = tokio::task::spawn_blocking(move || Embedded::open(&path, cluster, &options)).await;
+        let store = Arc::new(opened.map_err(ServeError::Task)??);
+        let mark = key::cluster();
+        let found = store.get(&[mark.bytes()]).await.map_err(CountError::from)?;
+        let found = found.into_iter().flatten().next().ok_or(ServeError::OtherStore)?;
+        let found: schema::Cluster = record::decode(&found.value).map_err(CountError::from)?;
+        if found.cluster != settings.cluster {
+            return Err(ServeError::OtherStore);
+        }
+        Ok(store)
+    })
 }
 
 /// Puts a service together around a store: the next generation, the members as they were left, and the keys.

@@ -3,6 +3,7 @@
 //! The folder is written where nobody looks and put in its place when it is whole: see `draft`. The key is made here and never leaves. What can be found wrong without the directory is found before the
 //! ticket is shown to anybody, since it can be used only once.
 
+use common::boxed::Boxed;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -112,17 +113,21 @@ pub fn read_ticket(text: &str) -> Result<Ticket, JoinError> {
 ///
 /// # Errors
 /// See [`JoinError`]. The ticket's use is spent only when this succeeds, or fails after the directory's answer.
-pub async fn join(ticket: &Ticket, config: JoinConfig) -> Result<NewPeer, JoinError> {
-    check_addresses(&config.advertise).map_err(|what| JoinError::Setting { what })?;
-    check_label(&config.zone).and_then(|()| check_label(&config.label)).map_err(|what| JoinError::Setting { what })?;
-    let label = Label::try_from(config.label.as_str())
-        .map_err(|TooMany { .. }| JoinError::Setting { what: "the label is too long".to_owned() })?;
-    let listen = listen_address(&config.listen).await?;
-    let data = config.data.clone();
-    let draft = blocking(move || Draft::begin(&data)).await??;
-    let key = PrivateKey::generate()?;
-    let (enrolled, authority) = enroll(ticket, &key, label, listen).await?;
-    blocking(move || finish(draft, config, enrolled, &key, &authority)).await?
+pub fn join<'a>(ticket: &'a Ticket, config: JoinConfig) -> Boxed<'a, Result<NewPeer, JoinError>> {
+    Box::pin(async move {
+        check_addresses(&config.advertise).map_err(|what| JoinError::Setting { what })?;
+        check_label(&config.zone)
+            .and_then(|()| check_label(&config.label))
+            .map_err(|what| JoinError::Setting { what })?;
+        let label = Label::try_from(config.label.as_str())
+            .map_err(|TooMany { .. }| JoinError::Setting { what: "the label is too long".to_owned() })?;
+        let listen = listen_address(&config.listen).await?;
+        let data = config.data.clone();
+        let draft = blocking(move || Draft::begin(&data)).await??;
+        let key = PrivateKey::generate()?;
+        let (enrolled, authority) = enroll(ticket, &key, label, listen).await?;
+        blocking(move || finish(draft, config, enrolled, &key, &authority)).await?
+    })
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {

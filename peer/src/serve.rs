@@ -4,6 +4,7 @@
 //! on the link, the scrubber, the heartbeat, the renewal, the purging; each is owned here and ends here. The end: no new requests, a good-bye to the
 //! directory, a grace for what is under way, hints for a fast next start; within 5 s.
 
+use common::boxed::Boxed;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -73,26 +74,28 @@ pub async fn run(
 }
 
 /// The same without type parameters, so that all of it is compiled here, once.
-async fn run_until(
+fn run_until(
     config: ServeConfig,
     shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
     on_ready: Box<dyn FnOnce(SocketAddr) + Send>,
-) -> Result<(), ServeError> {
-    let data = config.data.clone();
-    let joined = blocking(move || Joined::load(&data)).await??;
-    let data = config.data.clone();
-    let _held = blocking(move || DataFolder::lock(&data)).await??;
-    let store = open_store(&config, &joined).await?;
-    let started = start(&config, joined, store.clone()).await?;
-    let listening = started.listening.clone();
-    let known = started.service.known().clone();
-    let outcome = attend(started, &config, shutdown, on_ready).await;
-    blocking(move || std::fs::remove_file(listening).ok()).await.ok(); // best effort: it only tells where to look
-    if let Err(error) = known.close().await {
-        tracing::warn!(error = %chain(&error), "the directory's time was not written down");
-    }
-    store.close().await.ok(); // best effort: without it the next start takes longer
-    outcome
+) -> Boxed<'static, Result<(), ServeError>> {
+    Box::pin(async move {
+        let data = config.data.clone();
+        let joined = blocking(move || Joined::load(&data)).await??;
+        let data = config.data.clone();
+        let _held = blocking(move || DataFolder::lock(&data)).await??;
+        let store = open_store(&config, &joined).await?;
+        let started = start(&config, joined, store.clone()).await?;
+        let listening = started.listening.clone();
+        let known = started.service.known().clone();
+        let outcome = attend(started, &config, shutdown, on_ready).await;
+        blocking(move || std::fs::remove_file(listening).ok()).await.ok(); // best effort: it only tells where to look
+        if let Err(error) = known.close().await {
+            tracing::warn!(error = %chain(&error), "the directory's time was not written down");
+        }
+        store.close().await.ok(); // best effort: without it the next start takes longer
+        outcome
+    })
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ServeError> {

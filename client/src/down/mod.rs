@@ -18,6 +18,7 @@ mod file;
 mod manifest;
 mod small;
 
+use common::boxed::Boxed;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs::File;
@@ -174,19 +175,21 @@ impl Down {
 ///
 /// # Errors
 /// Only what makes going on senseless: interrupted, directory gone. A failed file is counted in the report.
-pub async fn get_files(
-    session: &Session,
+pub fn get_files<'a>(
+    session: &'a Session,
     mut jobs: mpsc::Receiver<GetJob>,
-    options: &GetOptions,
-) -> Result<GetReport, DownError> {
-    let down = Down::new(session, options);
-    let result = options.cancel.guard(sort(&down, &mut jobs)).await.unwrap_or(Err(DownError::Interrupted));
-    jobs.close();
-    result?;
-    let syncing = Arc::clone(&down);
-    spawn_blocking(move || syncing.sync_now()).await.map_err(|panic| DownError::Bug(panic.to_string()))??;
-    let report = *down.report.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok(report)
+    options: &'a GetOptions,
+) -> Boxed<'a, Result<GetReport, DownError>> {
+    Box::pin(async move {
+        let down = Down::new(session, options);
+        let result = options.cancel.guard(sort(&down, &mut jobs)).await.unwrap_or(Err(DownError::Interrupted));
+        jobs.close();
+        result?;
+        let syncing = Arc::clone(&down);
+        spawn_blocking(move || syncing.sync_now()).await.map_err(|panic| DownError::Bug(panic.to_string()))??;
+        let report = *down.report.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(report)
+    })
 }
 
 /// Gives each job to whom its size belongs, and waits for all; the first failure that makes going on senseless ends it.

@@ -1,6 +1,7 @@
 //! Change: folders are made, entries moved and removed.
 
 use common::bounded::BoundedVec;
+use common::boxed::Boxed;
 use common::id::{NodeId, RequestId};
 use common::limits::MAKE_FOLDERS;
 use common::proto::directory::{FolderMade, MakeFolders, NewFolder, Remove, Rename};
@@ -39,30 +40,32 @@ fn plain_attributes() -> FolderAttributes {
 ///
 /// # Errors
 /// When it exists, its parent does not, or a file is in the way.
-pub async fn make(session: &Session, path: &RemotePath, parents: bool) -> Result<(), FolderError> {
-    let resolved = resolve(session, path).await?;
-    if resolved.missing() == 0 {
-        let folder = resolved.last().is_none_or(Entry::is_folder);
-        if parents && folder {
-            return Ok(());
+pub fn make<'a>(session: &'a Session, path: &'a RemotePath, parents: bool) -> Boxed<'a, Result<(), FolderError>> {
+    Box::pin(async move {
+        let resolved = resolve(session, path).await?;
+        if resolved.missing() == 0 {
+            let folder = resolved.last().is_none_or(Entry::is_folder);
+            if parents && folder {
+                return Ok(());
+            }
+            return Err(FolderError::Exists { path: path.to_string() });
         }
-        return Err(FolderError::Exists { path: path.to_string() });
-    }
-    if resolved.missing() > 1 && !parents || resolved.stands() == super::destination::Stands::FileInTheWay {
-        return Err(decide(resolved.stands(), false, Brings::Folder)
-            .map_or_else(|why| FolderError::Destination { path: path.to_string(), why }, |_| resolved_wrongly()));
-    }
-    let mut within = resolved.deepest_folder();
-    for name in path.names().iter().skip(path.names().len() - resolved.missing()) {
-        let wanted =
-            FolderWanted { within, name: name.clone(), attributes: plain_attributes(), shown: path.to_string() };
-        let made = make_folders(session, vec![wanted]).await?;
-        within = match made.into_iter().next() {
-            Some(made) => made?.node,
-            None => return Err(FolderError::Misbehaved { what: "no answer for a folder" }),
-        };
-    }
-    Ok(())
+        if resolved.missing() > 1 && !parents || resolved.stands() == super::destination::Stands::FileInTheWay {
+            return Err(decide(resolved.stands(), false, Brings::Folder)
+                .map_or_else(|why| FolderError::Destination { path: path.to_string(), why }, |_| resolved_wrongly()));
+        }
+        let mut within = resolved.deepest_folder();
+        for name in path.names().iter().skip(path.names().len() - resolved.missing()) {
+            let wanted =
+                FolderWanted { within, name: name.clone(), attributes: plain_attributes(), shown: path.to_string() };
+            let made = make_folders(session, vec![wanted]).await?;
+            within = match made.into_iter().next() {
+                Some(made) => made?.node,
+                None => return Err(FolderError::Misbehaved { what: "no answer for a folder" }),
+            };
+        }
+        Ok(())
+    })
 }
 
 fn resolved_wrongly() -> FolderError {
@@ -73,31 +76,33 @@ fn resolved_wrongly() -> FolderError {
 ///
 /// # Errors
 /// When the directory cannot be asked; what is wrong with one folder is its own answer.
-pub async fn make_folders(
-    session: &Session,
+pub fn make_folders<'a>(
+    session: &'a Session,
     wanted: Vec<FolderWanted>,
-) -> Result<Vec<Result<FolderThere, FolderError>>, FolderError> {
-    let mut answers = Vec::with_capacity(wanted.len());
-    for batch in wanted.chunks(MAKE_FOLDERS) {
-        let folders = batch.iter().map(|folder| new_folder(session, folder)).collect::<Result<Vec<_>, _>>()?;
-        let nodes: Vec<NodeId> = folders.iter().map(|folder| folder.node).collect();
-        let folders =
-            BoundedVec::try_from(folders).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
-        let made = session.call_directory(&MakeFolders { request: RequestId::random(), folders }).await?;
-        if made.results.len() != batch.len() {
-            return Err(FolderError::Misbehaved { what: "another number of answers than of folders" });
+) -> Boxed<'a, Result<Vec<Result<FolderThere, FolderError>>, FolderError>> {
+    Box::pin(async move {
+        let mut answers = Vec::with_capacity(wanted.len());
+        for batch in wanted.chunks(MAKE_FOLDERS) {
+            let folders = batch.iter().map(|folder| new_folder(session, folder)).collect::<Result<Vec<_>, _>>()?;
+            let nodes: Vec<NodeId> = folders.iter().map(|folder| folder.node).collect();
+            let folders =
+                BoundedVec::try_from(folders).map_err(|_| FolderError::Misbehaved { what: "a batch too long" })?;
+            let made = session.call_directory(&MakeFolders { request: RequestId::random(), folders }).await?;
+            if made.results.len() != batch.len() {
+                return Err(FolderError::Misbehaved { what: "another number of answers than of folders" });
+            }
+            for ((result, node), folder) in made.results.into_iter().zip(nodes).zip(batch) {
+                let path = || folder.shown.clone();
+                answers.push(match result {
+                    FolderMade::Made => Ok(FolderThere { node, fresh: true }),
+                    FolderMade::Exists(node, NodeKind::Folder) => Ok(FolderThere { node, fresh: false }),
+                    FolderMade::Exists(_, NodeKind::File) => Err(FolderError::NotAFolder { path: path() }),
+                    FolderMade::Refused(source) => Err(FolderError::Refused { path: path(), source }),
+                });
+            }
         }
-        for ((result, node), folder) in made.results.into_iter().zip(nodes).zip(batch) {
-            let path = || folder.shown.clone();
-            answers.push(match result {
-                FolderMade::Made => Ok(FolderThere { node, fresh: true }),
-                FolderMade::Exists(node, NodeKind::Folder) => Ok(FolderThere { node, fresh: false }),
-                FolderMade::Exists(_, NodeKind::File) => Err(FolderError::NotAFolder { path: path() }),
-                FolderMade::Refused(source) => Err(FolderError::Refused { path: path(), source }),
-            });
-        }
-    }
-    Ok(answers)
+        Ok(answers)
+    })
 }
 
 fn new_folder(session: &Session, wanted: &FolderWanted) -> Result<NewFolder, FolderError> {
@@ -162,54 +167,67 @@ pub(super) fn moved<'a>(
 ///
 /// # Errors
 /// When there is nothing, a folder in the way, or somebody else was faster.
-pub async fn rename(session: &Session, from: &RemotePath, to: &RemotePath) -> Result<RemotePath, FolderError> {
-    let resolved = resolve(session, from).await?;
-    let (entry, brings) = moved(&resolved, from, "moved")?;
-    let landing = land(session, to, &entry.name, brings).await?;
-    let names = || (from.to_string(), landing.path.to_string());
-    if landing.there.as_ref().is_some_and(|there| there.node == entry.node) {
-        let (from, to) = names();
-        return Err(FolderError::Same { from, to });
-    }
-    if entry.is_folder() && from.contains(&landing.path) {
-        let (from, to) = names();
-        return Err(FolderError::IntoItself { from, to });
-    }
-    if landing.there.as_ref().is_some_and(Entry::is_folder) {
-        return Err(FolderError::Exists { path: landing.path.to_string() });
-    }
-    let place = EntryPlace::of(session.keys(), session.account(), landing.folder, &landing.name, entry.node);
-    let attributes = match &entry.what {
-        super::What::Folder(attributes) => Some(*attributes),
-        super::What::File(_) => None,
-    };
-    let sealed = meta::Entry { name: landing.name.clone(), folder: attributes }.seal(session.keys(), &place)?;
-    let request = Rename {
-        request: RequestId::random(),
-        from_folder: entry.folder,
-        from_token: entry.token,
-        node: entry.node,
-        to_folder: landing.folder,
-        to_token: place.token,
-        sealed,
-        replace: landing.there.as_ref().map(|there| there.node),
-    };
-    session.call_directory(&request).await.map_err(FolderError::about(&landing.path))?;
-    Ok(landing.path)
+pub fn rename<'a>(
+    session: &'a Session,
+    from: &'a RemotePath,
+    to: &'a RemotePath,
+) -> Boxed<'a, Result<RemotePath, FolderError>> {
+    Box::pin(async move {
+        let resolved = resolve(session, from).await?;
+        let (entry, brings) = moved(&resolved, from, "moved")?;
+        let landing = land(session, to, &entry.name, brings).await?;
+        let names = || (from.to_string(), landing.path.to_string());
+        if landing.there.as_ref().is_some_and(|there| there.node == entry.node) {
+            let (from, to) = names();
+            return Err(FolderError::Same { from, to });
+        }
+        if entry.is_folder() && from.contains(&landing.path) {
+            let (from, to) = names();
+            return Err(FolderError::IntoItself { from, to });
+        }
+        if landing.there.as_ref().is_some_and(Entry::is_folder) {
+            return Err(FolderError::Exists { path: landing.path.to_string() });
+        }
+        let place = EntryPlace::of(session.keys(), session.account(), landing.folder, &landing.name, entry.node);
+        let attributes = match &entry.what {
+            super::What::Folder(attributes) => Some(*attributes),
+            super::What::File(_) => None,
+        };
+        let sealed = meta::Entry { name: landing.name.clone(), folder: attributes }.seal(session.keys(), &place)?;
+        let request = Rename {
+            request: RequestId::random(),
+            from_folder: entry.folder,
+            from_token: entry.token,
+            node: entry.node,
+            to_folder: landing.folder,
+            to_token: place.token,
+            sealed,
+            replace: landing.there.as_ref().map(|there| there.node),
+        };
+        session.call_directory(&request).await.map_err(FolderError::about(&landing.path))?;
+        Ok(landing.path)
+    })
 }
 
 /// Takes what is at the path out of the tree.
 ///
 /// # Errors
 /// When there is nothing, or a folder and not `recursive`.
-pub async fn remove(session: &Session, path: &RemotePath, recursive: bool) -> Result<(), FolderError> {
-    let resolved = resolve(session, path).await?;
-    let (entry, _) = moved(&resolved, path, "removed")?;
-    if entry.is_folder() && !recursive {
-        return Err(FolderError::IsAFolder { path: path.to_string() });
-    }
-    let request =
-        Remove { request: RequestId::random(), folder: entry.folder, token: entry.token, node: entry.node, recursive };
-    session.call_directory(&request).await.map_err(FolderError::about(path))?;
-    Ok(())
+pub fn remove<'a>(session: &'a Session, path: &'a RemotePath, recursive: bool) -> Boxed<'a, Result<(), FolderError>> {
+    Box::pin(async move {
+        let resolved = resolve(session, path).await?;
+        let (entry, _) = moved(&resolved, path, "removed")?;
+        if entry.is_folder() && !recursive {
+            return Err(FolderError::IsAFolder { path: path.to_string() });
+        }
+        let request = Remove {
+            request: RequestId::random(),
+            folder: entry.folder,
+            token: entry.token,
+            node: entry.node,
+            recursive,
+        };
+        session.call_directory(&request).await.map_err(FolderError::about(path))?;
+        Ok(())
+    })
 }

@@ -7,6 +7,7 @@
 mod batch;
 mod long;
 
+use common::boxed::Boxed;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -66,39 +67,42 @@ pub(crate) struct Pair {
 ///
 /// # Errors
 /// When nothing can be copied at all; what fails within a folder is in the answer.
-pub async fn copy(
-    session: &Session,
-    from: &RemotePath,
-    to: &RemotePath,
+pub fn copy<'a>(
+    session: &'a Session,
+    from: &'a RemotePath,
+    to: &'a RemotePath,
     recursive: bool,
-    cancel: &Cancel,
-) -> Result<Copied, FolderError> {
-    let resolved = resolve(session, from).await?;
-    let (entry, brings) = moved(&resolved, from, "copied")?;
-    if entry.is_folder() && !recursive {
-        return Err(FolderError::IsAFolder { path: from.to_string() });
-    }
-    let landing = land(session, to, &entry.name, brings).await?;
-    if landing.there.as_ref().is_some_and(|there| there.node == entry.node) {
-        return Err(FolderError::Same { from: from.to_string(), to: landing.path.to_string() });
-    }
-    let What::Folder(attributes) = &entry.what else {
-        let expect = landing.there.as_ref().and_then(Entry::expect).unwrap_or(Expect::Nothing);
-        let job = Job { source: entry.clone(), folder: landing.folder, name: landing.name, expect, path: landing.path };
-        return copy_file(session, job, cancel).await;
-    };
-    if from.contains(&landing.path) {
-        return Err(FolderError::IntoItself { from: from.to_string(), to: landing.path.to_string() });
-    }
-    let shown = landing.path.to_string();
-    let wanted = FolderWanted { within: landing.folder, name: landing.name, attributes: *attributes, shown };
-    let made = make_folders(session, vec![wanted]).await?.pop();
-    let target = made.ok_or(FolderError::Misbehaved { what: "no answer for a folder" })??;
-    let mut copied = Copied { folders: u64::from(target.fresh), ..Copied::default() };
-    let (target, occupied) = (target.node, !target.fresh);
-    let pair = Pair { source: entry.node, at: None, target, occupied, path: landing.path };
-    copy_tree(session, pair, &mut copied, cancel).await?;
-    Ok(copied)
+    cancel: &'a Cancel,
+) -> Boxed<'a, Result<Copied, FolderError>> {
+    Box::pin(async move {
+        let resolved = resolve(session, from).await?;
+        let (entry, brings) = moved(&resolved, from, "copied")?;
+        if entry.is_folder() && !recursive {
+            return Err(FolderError::IsAFolder { path: from.to_string() });
+        }
+        let landing = land(session, to, &entry.name, brings).await?;
+        if landing.there.as_ref().is_some_and(|there| there.node == entry.node) {
+            return Err(FolderError::Same { from: from.to_string(), to: landing.path.to_string() });
+        }
+        let What::Folder(attributes) = &entry.what else {
+            let expect = landing.there.as_ref().and_then(Entry::expect).unwrap_or(Expect::Nothing);
+            let job =
+                Job { source: entry.clone(), folder: landing.folder, name: landing.name, expect, path: landing.path };
+            return copy_file(session, job, cancel).await;
+        };
+        if from.contains(&landing.path) {
+            return Err(FolderError::IntoItself { from: from.to_string(), to: landing.path.to_string() });
+        }
+        let shown = landing.path.to_string();
+        let wanted = FolderWanted { within: landing.folder, name: landing.name, attributes: *attributes, shown };
+        let made = make_folders(session, vec![wanted]).await?.pop();
+        let target = made.ok_or(FolderError::Misbehaved { what: "no answer for a folder" })??;
+        let mut copied = Copied { folders: u64::from(target.fresh), ..Copied::default() };
+        let (target, occupied) = (target.node, !target.fresh);
+        let pair = Pair { source: entry.node, at: None, target, occupied, path: landing.path };
+        copy_tree(session, pair, &mut copied, cancel).await?;
+        Ok(copied)
+    })
 }
 
 /// Copies one file; when it fails that is the failure of the whole.

@@ -1,5 +1,6 @@
 //! Resolve: from a path to the entries on its way, now or as they were, in one request.
 
+use common::boxed::Boxed;
 use std::sync::Arc;
 
 use common::bounded::BoundedVec;
@@ -44,42 +45,44 @@ pub async fn resolve_to_read(session: &Session, path: &RemotePath, at: Option<u6
     look_up(session, path, at, true).await
 }
 
-async fn look_up(
-    session: &Session,
-    path: &RemotePath,
+fn look_up<'a>(
+    session: &'a Session,
+    path: &'a RemotePath,
     at: Option<u64>,
     manifest: bool,
-) -> Result<Resolved, FolderError> {
-    let root = session.root();
-    let mut resolved = Resolved { root, path: path.clone(), entries: Vec::new() };
-    if path.is_root() {
-        return Ok(resolved);
-    }
-    let tokens: Vec<_> = path.names().iter().map(|name| name.token(session.keys())).collect();
-    let too_deep = |_| FolderError::Misbehaved { what: "a path of too many parts" };
-    let asked = BoundedVec::try_from(tokens.clone()).map_err(too_deep)?;
-    let found = session.call_directory(&LookUp { start: root, path: asked, manifest, at }).await?;
-    if found.entries.len() > tokens.len() {
-        return Err(FolderError::Misbehaved { what: "more entries than names were asked for" });
-    }
-    let mut folder = root;
-    for (view, token) in found.entries.into_iter().zip(tokens) {
-        if view.folder != folder || view.token != token {
-            return Err(FolderError::Misbehaved { what: "an entry of another folder or name" });
+) -> Boxed<'a, Result<Resolved, FolderError>> {
+    Box::pin(async move {
+        let root = session.root();
+        let mut resolved = Resolved { root, path: path.clone(), entries: Vec::new() };
+        if path.is_root() {
+            return Ok(resolved);
         }
-        if resolved.entries.last().is_some_and(|last| !last.is_folder()) {
-            return Err(FolderError::Misbehaved { what: "an entry below a file" });
+        let tokens: Vec<_> = path.names().iter().map(|name| name.token(session.keys())).collect();
+        let too_deep = |_| FolderError::Misbehaved { what: "a path of too many parts" };
+        let asked = BoundedVec::try_from(tokens.clone()).map_err(too_deep)?;
+        let found = session.call_directory(&LookUp { start: root, path: asked, manifest, at }).await?;
+        if found.entries.len() > tokens.len() {
+            return Err(FolderError::Misbehaved { what: "more entries than names were asked for" });
         }
-        let entry = Entry::open(session, view)?;
-        folder = entry.node;
-        resolved.entries.push(entry);
-    }
-    if let Some(What::File(file)) = resolved.entries.last_mut().map(|entry| &mut entry.what)
-        && !found.manifest.pages.is_empty()
-    {
-        file.manifest = Some(Arc::new(found.manifest));
-    }
-    Ok(resolved)
+        let mut folder = root;
+        for (view, token) in found.entries.into_iter().zip(tokens) {
+            if view.folder != folder || view.token != token {
+                return Err(FolderError::Misbehaved { what: "an entry of another folder or name" });
+            }
+            if resolved.entries.last().is_some_and(|last| !last.is_folder()) {
+                return Err(FolderError::Misbehaved { what: "an entry below a file" });
+            }
+            let entry = Entry::open(session, view)?;
+            folder = entry.node;
+            resolved.entries.push(entry);
+        }
+        if let Some(What::File(file)) = resolved.entries.last_mut().map(|entry| &mut entry.what)
+            && !found.manifest.pages.is_empty()
+        {
+            file.manifest = Some(Arc::new(found.manifest));
+        }
+        Ok(resolved)
+    })
 }
 
 impl Resolved {

@@ -1,5 +1,6 @@
 //! Directory: the way to the directory, with patience; and what the session takes from the device's home.
 
+use common::boxed::Boxed;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -93,31 +94,38 @@ impl Directory {
         answer.decode::<R>().map(|(answer, _)| answer).map_err(|source| self.failed(R::NAME, limit, source))
     }
 
-    async fn persist(&self, name: &'static str, request: &Outgoing, limit: Duration) -> Result<Incoming, SessionError> {
-        let begun = Instant::now();
-        let deadline = begun + limit;
-        let mut backoff = Backoff::default();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let error = match self.link.send_once(request, Vec::new(), left.min(ANSWER)).await {
-                Ok(answer) => {
-                    self.answered();
-                    return Ok(answer);
+    fn persist<'a>(
+        &'a self,
+        name: &'static str,
+        request: &'a Outgoing,
+        limit: Duration,
+    ) -> Boxed<'a, Result<Incoming, SessionError>> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            let deadline = begun + limit;
+            let mut backoff = Backoff::default();
+            loop {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let error = match self.link.send_once(request, Vec::new(), left.min(ANSWER)).await {
+                    Ok(answer) => {
+                        self.answered();
+                        return Ok(answer);
+                    }
+                    Err(error) => error,
+                };
+                if !may_be_mended(&error) {
+                    return Err(self.failed(name, limit, error));
                 }
-                Err(error) => error,
-            };
-            if !may_be_mended(&error) {
-                return Err(self.failed(name, limit, error));
+                let pause = backoff.pause().max(Backoff::FIRST);
+                if Instant::now() + pause >= deadline {
+                    return Err(self.failed(name, limit, error));
+                }
+                if begun.elapsed() >= WAITING && limit > FIRST_CONTACT {
+                    self.say_waiting();
+                }
+                sleep(pause).await;
             }
-            let pause = backoff.pause().max(Backoff::FIRST);
-            if Instant::now() + pause >= deadline {
-                return Err(self.failed(name, limit, error));
-            }
-            if begun.elapsed() >= WAITING && limit > FIRST_CONTACT {
-                self.say_waiting();
-            }
-            sleep(pause).await;
-        }
+        })
     }
 
     /// Asks once.

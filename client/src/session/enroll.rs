@@ -3,6 +3,7 @@
 //! The ticket pins the authority, so what answers is the right directory or nothing is sent. The proof of the ticket's secret is
 //! bound to this TLS session and this key: whoever listens can use it nowhere.
 
+use common::boxed::Boxed;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,33 +79,35 @@ pub(super) async fn connect(
 ///
 /// # Errors
 /// See [`EnrollError`]. The ticket's use is spent only when this succeeds, or when the answer was lost on its way.
-pub async fn enroll(
-    ticket: &Ticket,
-    addresses: &[String],
+pub fn enroll<'a>(
+    ticket: &'a Ticket,
+    addresses: &'a [String],
     label: Label,
     key_check: Option<[u8; 32]>,
-) -> Result<NewIdentity, EnrollError> {
-    let key = PrivateKey::generate()?;
-    let signing_request = key.signing_request()?;
-    let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
-    let addresses = if addresses.is_empty() { ticket.addresses() } else { addresses };
-    let (connection, authority) =
-        connect(&endpoint, ticket.authority_fingerprint(), addresses, &ticket.server_name()).await?;
-    let exporter = connection.enrolment_exporter().map_err(EnrollError::Refused)?;
-    let request = Enroll {
-        ticket: ticket.id(),
-        proof: proof(&ticket.verifier(), &exporter, &signing_request),
-        request: Der::try_from(signing_request)
-            .map_err(|_| EnrollError::Misbehaved { what: "the signing request is too long" })?,
-        label,
-        key_check,
-    };
-    let answer = call_while_busy(&connection, &request, ANSWER).await;
-    connection.close();
-    endpoint.close().await;
-    let (enrolled, _) = answer.map_err(EnrollError::Refused)?;
-    if enrolled.cluster != ticket.cluster() {
-        return Err(EnrollError::Misbehaved { what: "it is of another cluster" });
-    }
-    Ok(NewIdentity { enrolled, key, authority })
+) -> Boxed<'a, Result<NewIdentity, EnrollError>> {
+    Box::pin(async move {
+        let key = PrivateKey::generate()?;
+        let signing_request = key.signing_request()?;
+        let endpoint = Endpoint::bind_any(EndpointOptions::client())?;
+        let addresses = if addresses.is_empty() { ticket.addresses() } else { addresses };
+        let (connection, authority) =
+            connect(&endpoint, ticket.authority_fingerprint(), addresses, &ticket.server_name()).await?;
+        let exporter = connection.enrolment_exporter().map_err(EnrollError::Refused)?;
+        let request = Enroll {
+            ticket: ticket.id(),
+            proof: proof(&ticket.verifier(), &exporter, &signing_request),
+            request: Der::try_from(signing_request)
+                .map_err(|_| EnrollError::Misbehaved { what: "the signing request is too long" })?,
+            label,
+            key_check,
+        };
+        let answer = call_while_busy(&connection, &request, ANSWER).await;
+        connection.close();
+        endpoint.close().await;
+        let (enrolled, _) = answer.map_err(EnrollError::Refused)?;
+        if enrolled.cluster != ticket.cluster() {
+            return Err(EnrollError::Misbehaved { what: "it is of another cluster" });
+        }
+        Ok(NewIdentity { enrolled, key, authority })
+    })
 }

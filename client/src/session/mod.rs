@@ -13,6 +13,7 @@ pub mod guest;
 mod map;
 mod shared;
 
+use common::boxed::Boxed;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -103,46 +104,48 @@ impl Session {
     ///
     /// # Errors
     /// As [`open`](Self::open); [`SessionError::OtherKey`] when the home's key is not the account's.
-    pub async fn with_home(home: Home, options: SessionOptions) -> Result<Self, SessionError> {
-        let key = directory::key_of(&home)?;
-        let own = Credentials::new(vec![home.credentials.certificate.clone().into()], &key)?;
-        let endpoint = directory::endpoint()?;
-        let authority = home.credentials.authority.clone().into();
-        let (to_directory, to_peers) = directory::diallers(&endpoint, authority, &own)?;
-        let device = &home.device;
-        let reached = Directory::new(endpoint.clone(), to_directory, device.cluster, &device.directory, &options);
-        let known = directory::known_generation(&home);
-        let welcome = reached.greet(known).await?;
-        let maps = check_welcome(&home, &welcome, known)?;
-        directory::remember_generation(&home, known, welcome.generation);
-        warn_of_skew(&welcome);
-        let ring = welcome.account.as_ref().and_then(|account| account.ring.as_ref());
-        let keys = match ring {
-            None => home.master.derive(),
-            Some(ring) => Keys::open_ring(&home.master, home.device.account, ring)?,
-        };
-        let inner = Inner {
-            cluster: home.device.cluster,
-            account: home.device.account,
-            account_name: home.device.account_name.clone(),
-            device: home.device.device,
-            root: home.device.root,
-            authority_fingerprint: home.device.ca_fingerprint,
-            redundancy: welcome.redundancy,
-            settled: ring.is_none_or(|ring| ring.settled),
-            keys: Arc::new(keys),
-            endpoint,
-            to_peers,
-            directory: reached,
-            maps,
-            look_for_map: Notify::new(),
-            peers: Mutex::default(),
-            tasks: Mutex::default(),
-        };
-        let session = Self(Arc::new(inner), None);
-        session.follow_directory();
-        session.start(home, own, key);
-        Ok(session)
+    pub fn with_home<'a>(home: Home, options: SessionOptions) -> Boxed<'a, Result<Self, SessionError>> {
+        Box::pin(async move {
+            let key = directory::key_of(&home)?;
+            let own = Credentials::new(vec![home.credentials.certificate.clone().into()], &key)?;
+            let endpoint = directory::endpoint()?;
+            let authority = home.credentials.authority.clone().into();
+            let (to_directory, to_peers) = directory::diallers(&endpoint, authority, &own)?;
+            let device = &home.device;
+            let reached = Directory::new(endpoint.clone(), to_directory, device.cluster, &device.directory, &options);
+            let known = directory::known_generation(&home);
+            let welcome = reached.greet(known).await?;
+            let maps = check_welcome(&home, &welcome, known)?;
+            directory::remember_generation(&home, known, welcome.generation);
+            warn_of_skew(&welcome);
+            let ring = welcome.account.as_ref().and_then(|account| account.ring.as_ref());
+            let keys = match ring {
+                None => home.master.derive(),
+                Some(ring) => Keys::open_ring(&home.master, home.device.account, ring)?,
+            };
+            let inner = Inner {
+                cluster: home.device.cluster,
+                account: home.device.account,
+                account_name: home.device.account_name.clone(),
+                device: home.device.device,
+                root: home.device.root,
+                authority_fingerprint: home.device.ca_fingerprint,
+                redundancy: welcome.redundancy,
+                settled: ring.is_none_or(|ring| ring.settled),
+                keys: Arc::new(keys),
+                endpoint,
+                to_peers,
+                directory: reached,
+                maps,
+                look_for_map: Notify::new(),
+                peers: Mutex::default(),
+                tasks: Mutex::default(),
+            };
+            let session = Self(Arc::new(inner), None);
+            session.follow_directory();
+            session.start(home, own, key);
+            Ok(session)
+        })
     }
 
     #[must_use]
@@ -261,10 +264,12 @@ impl Session {
     }
 
     /// Ends all connections, so that the other ends know.
-    pub async fn close(&self) {
-        let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        tasks.shutdown().await;
-        self.0.endpoint.close().await;
+    pub fn close<'a>(&'a self) -> Boxed<'a, ()> {
+        Box::pin(async move {
+            let mut tasks = std::mem::take(&mut *self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+            tasks.shutdown().await;
+            self.0.endpoint.close().await;
+        })
     }
 
     fn keep_map(&self) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Below, REMEMBERED};
+use super::{Below, REMEMBERED, SyncError, Tools};
 
 /// Names one of them, to take it back.
 pub type Ticket = u64;
@@ -63,6 +63,39 @@ impl<T> Deletions<T> {
 
     pub fn into_all(self) -> impl Iterator<Item = (Below, T)> {
         self.things.into_values()
+    }
+}
+
+/// What is left to do when all has been brought.
+pub struct Leftover<T> {
+    pub(super) tools: Tools,
+    pub(super) deletions: Deletions<T>,
+    /// Of the changes that were made on the way.
+    pub(super) failed: u64,
+}
+
+/// What is to be removed now.
+pub(super) struct Removing<T> {
+    pub(super) tools: Tools,
+    pub(super) all: Deletions<T>,
+    /// Whether another walk has to find the rest.
+    pub(super) again: bool,
+}
+
+impl<T> Leftover<T> {
+    /// `None` when there is nothing, and when something of `failed` or before could not be brought: then nothing is removed.
+    pub(super) fn removing(self, failed: u64) -> Option<Removing<T>> {
+        let Self { tools, deletions, failed: before } = self;
+        let failed = failed + before;
+        if deletions.is_empty() {
+            return None;
+        }
+        if failed > 0 {
+            tools.told.failed("", &SyncError::KeptAll { failed });
+            return None;
+        }
+        let again = deletions.is_cut_short() && !tools.options.dry_run;
+        Some(Removing { tools, all: deletions, again })
     }
 }
 

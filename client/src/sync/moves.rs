@@ -7,8 +7,28 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
+use crate::folder::Entry;
+use crate::local::walk::{Item, ItemKind};
+
 /// What two files must have in common: bytes, and when they were changed.
 pub type Likeness = (u64, crate::meta::Mtime);
+
+/// Of files that are alike in size and time so many are compared by their content.
+pub(super) const TRIES: usize = 16;
+
+/// Of a remote file with content: what else may have moved is not looked for.
+pub(super) fn likeness_of_entry(entry: &Entry) -> Option<Likeness> {
+    let file = entry.file().filter(|file| file.link().is_none() && file.meta.size > 0)?;
+    Some((file.meta.size, file.meta.mtime))
+}
+
+/// Of a local one.
+pub(super) fn likeness_of_item(item: &Item) -> Option<Likeness> {
+    match item.kind {
+        ItemKind::File { len } if len > 0 => Some((len, item.modified)),
+        _ => None,
+    }
+}
 
 /// Things by likeness, the oldest first.
 #[derive(Debug)]

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::compare::{self, Verdict, Way};
-use super::deletion::{Deletions, Ticket};
-use super::moves::Moves;
+use super::deletion::{Deletions, Leftover, Ticket};
+use super::moves::{Moves, likeness_of_entry};
 use super::{Action, Below, REMEMBERED, SyncError, Tools, blocking, tree};
 use crate::folder::{Entry, NodeId, What, resolve};
 use crate::local::partial;
@@ -26,8 +26,6 @@ use crate::local::{LocalError, place};
 use crate::meta::FolderAttributes;
 use crate::names::RemotePath;
 use crate::transfer::GetJob;
-
-pub use step::Leftover;
 
 /// A file on this machine that SRC does not have.
 struct Gone {
@@ -49,7 +47,7 @@ struct Fresh {
 type Within = Option<Arc<PlacedFolder>>;
 
 /// Something to be removed.
-struct Doomed {
+pub struct Doomed {
     item: Item,
     _within: Within,
 }
@@ -84,7 +82,7 @@ pub async fn walk(
     src: RemotePath,
     dest: PathBuf,
     jobs: Option<mpsc::Sender<GetJob>>,
-) -> Result<Leftover, SyncError> {
+) -> Result<Leftover<Doomed>, SyncError> {
     let told = Arc::clone(&tools.told);
     let mut pull = Pull {
         tools: tools.clone(),
@@ -330,7 +328,7 @@ impl Pull {
             return self.enter(folder, &entry, below, false, enter).await;
         }
         let local = folder.local.join(entry.name.as_os());
-        let likeness = step::likeness_of(&entry);
+        let likeness = likeness_of_entry(&entry);
         let fresh = Fresh { entry, below, local, within: folder.placed.clone() };
         let Some(likeness) = likeness else { return self.get(fresh).await };
         match self.moves.as_mut().and_then(|moves| moves.take_gone(&likeness)) {

@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 
 use super::changes::Changes;
 use super::compare::{self, Verdict, Way};
-use super::deletion::{Deletions, Ticket};
-use super::moves::Moves;
+use super::deletion::{Deletions, Leftover, Ticket};
+use super::moves::{Moves, likeness_of_item};
 use super::{Action, Below, REMEMBERED, SyncError, Tools, tree};
 use crate::down::compare::Asked;
 use crate::folder::apply;
@@ -32,8 +32,7 @@ use crate::meta::FolderAttributes;
 use crate::names::{Name, RemotePath};
 use crate::transfer::PutJob;
 
-pub use step::Leftover;
-use step::{likeness, only_mode};
+use step::only_mode;
 
 /// Which folders are looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +104,7 @@ pub async fn walk(
     dest: RemotePath,
     scope: Scope,
     jobs: Option<mpsc::Sender<PutJob>>,
-) -> Result<Leftover, SyncError> {
+) -> Result<Leftover<Entry>, SyncError> {
     let mut push = Push {
         tools: tools.clone(),
         jobs,
@@ -363,7 +362,7 @@ impl Push {
         }
         let place = Place { folder: folder.node, name: found.name, expect: Expect::Nothing };
         let fresh = Fresh { item: found.item, below: found.below, place };
-        let Some(likeness) = likeness(&fresh.item) else {
+        let Some(likeness) = likeness_of_item(&fresh.item) else {
             self.put(fresh).await;
             return Ok(());
         };

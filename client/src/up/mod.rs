@@ -25,6 +25,7 @@ mod send;
 mod tally;
 mod upload;
 
+use common::boxed::Boxed;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -146,18 +147,20 @@ impl Up {
 ///
 /// # Errors
 /// Only what makes going on senseless: interrupted, directory gone, too few peers. A failed file is counted in the report.
-pub async fn put_files(
-    session: &Session,
+pub fn put_files<'a>(
+    session: &'a Session,
     mut jobs: mpsc::Receiver<PutJob>,
-    options: &PutOptions,
-) -> Result<PutReport, UpError> {
-    let up = Up::new(session, options);
-    let result = options.cancel.guard(sort(&up, &mut jobs)).await.unwrap_or(Err(UpError::Interrupted));
-    jobs.close();
-    // The shared upload holds its room, and its room it.
-    drop(up.shared.lock().await.take());
-    up.abandon_open().await;
-    result
+    options: &'a PutOptions,
+) -> Boxed<'a, Result<PutReport, UpError>> {
+    Box::pin(async move {
+        let up = Up::new(session, options);
+        let result = options.cancel.guard(sort(&up, &mut jobs)).await.unwrap_or(Err(UpError::Interrupted));
+        jobs.close();
+        // The shared upload holds its room, and its room it.
+        drop(up.shared.lock().await.take());
+        up.abandon_open().await;
+        result
+    })
 }
 
 /// Gives each job to whom its size belongs, and waits for all; or for the first failure that makes going on senseless.

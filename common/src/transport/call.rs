@@ -3,6 +3,7 @@
 //! What is done for a request is the same whatever its type: [`Outgoing`] and [`Incoming`] are the typed ends of it, so that the rest is
 //! compiled once and not for each request.
 
+use crate::boxed::Boxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,14 +71,16 @@ pub async fn call<R: Request>(
 ///
 /// # Errors
 /// As [`call`].
-pub(super) async fn send(
-    connection: &Connection,
-    request: &Outgoing,
+pub(super) fn send<'a>(
+    connection: &'a Connection,
+    request: &'a Outgoing,
     body: Vec<Bytes>,
     limit: Duration,
-) -> Result<Incoming, CallError> {
-    let timed_out = |_| CallError::TimedOut { what: request.name, after: limit };
-    timeout(limit, exchange(connection, request, body)).await.map_err(timed_out)?
+) -> Boxed<'a, Result<Incoming, CallError>> {
+    Box::pin(async move {
+        let timed_out = |_| CallError::TimedOut { what: request.name, after: limit };
+        timeout(limit, exchange(connection, request, body)).await.map_err(timed_out)?
+    })
 }
 
 /// The same without a body, asked again on the same connection while the other end says that it is too busy: for what cannot move

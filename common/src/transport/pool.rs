@@ -4,6 +4,7 @@
 //! for the earlier ones, and after a failure waits with exponential backoff and full jitter. New addresses are tried at once,
 //! and a connection to an old one is used until the new one stands. The task ends with the last handle.
 
+use crate::boxed::Boxed;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -231,23 +232,30 @@ impl Link {
         self.persist(&Outgoing::new(request)?, body, limit).await?.decode::<R>()
     }
 
-    async fn persist(&self, request: &Outgoing, body: Vec<Bytes>, limit: Duration) -> Result<Incoming, CallError> {
-        let deadline = Instant::now() + limit;
-        let mut backoff = Backoff::default();
-        loop {
-            let connection = self.connection(deadline, false).await?;
-            let left = deadline.saturating_duration_since(Instant::now());
-            let error = match send(&connection, request, body.clone(), left).await {
-                Err(error) if error.retry() == Retry::Later => error,
-                answer => return answer,
-            };
-            let pause = backoff.pause();
-            if Instant::now() + pause >= deadline {
-                return Err(error);
+    fn persist<'a>(
+        &'a self,
+        request: &'a Outgoing,
+        body: Vec<Bytes>,
+        limit: Duration,
+    ) -> Boxed<'a, Result<Incoming, CallError>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + limit;
+            let mut backoff = Backoff::default();
+            loop {
+                let connection = self.connection(deadline, false).await?;
+                let left = deadline.saturating_duration_since(Instant::now());
+                let error = match send(&connection, request, body.clone(), left).await {
+                    Err(error) if error.retry() == Retry::Later => error,
+                    answer => return answer,
+                };
+                let pause = backoff.pause();
+                if Instant::now() + pause >= deadline {
+                    return Err(error);
+                }
+                debug!(request = request.name, error = %chain(&error), "asking again");
+                sleep(pause).await;
             }
-            debug!(request = request.name, error = %chain(&error), "asking again");
-            sleep(pause).await;
-        }
+        })
     }
 
     /// Asks once: for callers that would rather go elsewhere than wait. Fails at once while the remote is known to be down.
@@ -267,15 +275,17 @@ impl Link {
     ///
     /// # Errors
     /// As [`call_once`](Self::call_once).
-    pub async fn send_once(
-        &self,
-        request: &Outgoing,
+    pub fn send_once<'a>(
+        &'a self,
+        request: &'a Outgoing,
         body: Vec<Bytes>,
         limit: Duration,
-    ) -> Result<Incoming, CallError> {
-        let deadline = Instant::now() + limit;
-        let connection = self.connection(deadline, true).await?;
-        send(&connection, request, body, deadline.saturating_duration_since(Instant::now())).await
+    ) -> Boxed<'a, Result<Incoming, CallError>> {
+        Box::pin(async move {
+            let deadline = Instant::now() + limit;
+            let connection = self.connection(deadline, true).await?;
+            send(&connection, request, body, deadline.saturating_duration_since(Instant::now())).await
+        })
     }
 }
 

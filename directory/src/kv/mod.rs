@@ -25,9 +25,9 @@ mod tests;
 pub use open::OpenError;
 
 use std::error::Error;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use common::boxed::Boxed;
 use common::id::RequestId;
 use common::limits::{self, KEY_BYTES, TRANSACTION_BYTES, TRANSACTION_WRITES, VALUE_BYTES};
 use common::size::ByteSize;
@@ -183,7 +183,7 @@ pub enum CommitError {
 }
 
 /// A boxed answer, so that the trait is object-safe. The embedded engines have it at once.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type Answer<'a, T> = Boxed<'a, T>;
 
 /// An ordered, transactional key-value store.
 ///

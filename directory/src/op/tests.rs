@@ -15,10 +15,10 @@ mod snapshots;
 mod tree;
 mod uploads;
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use common::address::ShardAddress;
+use common::boxed::Boxed;
 use common::id::{AccountId, ChunkId, ClusterId, DeviceId, NameToken, NodeId, PeerId, RequestId, TicketId, VersionId};
 use common::map::PeerState;
 use common::proto::Refusal;
@@ -130,8 +130,7 @@ impl World {
 
     pub(crate) async fn run<O: Operation>(&self, operation: &O, who: O::Who) -> Result<O::Answer, Refusal> {
         // Boxed, so that no test has the whole of it in its own code: that takes minutes to compile.
-        let run: Pin<Box<dyn Future<Output = _> + Send + '_>> =
-            Box::pin(transact::run(&self.store, operation, who, &self.context));
+        let run: Boxed<'_, _> = Box::pin(transact::run(&self.store, operation, who, &self.context));
         run.await
     }
 

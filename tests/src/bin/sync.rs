@@ -1,4 +1,4 @@
-//! Sync: what a folder of many files costs when nothing has changed, in both directions, and what listing it costs.
+//! Sync: what a folder of many files costs when nothing has changed, in both directions; what listing it costs, and another key.
 //!
 //! One folder of `--files` files of 1 KiB each, and the same files spread over folders of a hundred. Directory, peer and client share the
 //! machine; CPU seconds are those of each. Beside it `rsync -a` from folder to folder on this machine, where it is installed.
@@ -73,6 +73,7 @@ fn main() -> Result<()> {
         expect_nothing(&again)?;
         measure("ls -r", &["ls", "-r", &format!("/{name}")], options.times, &mut out)?;
         measure("verify", &["--quiet", "verify", &format!("/{name}")], options.times, &mut out)?;
+        measure("key rotate", &["--quiet", "key", "rotate", "--yes"], 1, &mut out)?;
         let mut rsync = Command::new("rsync");
         rsync.args(["-a", &format!("{local}/"), local_back]);
         if let Ok(answer) = run(rsync, None) {

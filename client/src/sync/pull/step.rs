@@ -4,31 +4,16 @@ use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::super::moves::Likeness;
+use super::super::deletion::{Leftover, Removing};
+use super::super::moves::{Likeness, TRIES, likeness_of_entry, likeness_of_item};
 use super::{
-    Action, Below, Deletions, Doomed, Entry, Folder, Fresh, Gone, Item, ItemKind, Links, LocalError, Pull, SyncError,
-    Tools, blocking, place,
+    Action, Below, Doomed, Entry, Folder, Fresh, Gone, Item, ItemKind, Links, LocalError, Pull, SyncError, blocking,
+    place,
 };
 use crate::down::compare::Asked;
 use crate::local::write::Planned;
 use crate::meta::Mtime;
 use crate::transfer::{GetJob, Target};
-
-/// Of files that are alike in size and time so many are compared by their content.
-const TRIES: usize = 16;
-
-/// What may have moved: files with content.
-pub(super) fn likeness_of(entry: &Entry) -> Option<Likeness> {
-    let file = entry.file().filter(|file| file.link().is_none() && file.meta.size > 0)?;
-    Some((file.meta.size, file.meta.mtime))
-}
-
-fn likeness(item: &Item) -> Option<Likeness> {
-    match item.kind {
-        ItemKind::File { len } if len > 0 => Some((len, item.modified)),
-        _ => None,
-    }
-}
 
 /// Removes a file, a link, or a folder with all that is in it. What is gone already is fine. Blocking.
 pub(super) fn remove(item: &Item) -> Result<(), LocalError> {
@@ -84,7 +69,7 @@ impl Pull {
 
     /// A new file that is like one that has gone: moves that, if it is the same.
     pub(super) async fn meet(&mut self, gone: Gone, fresh: Fresh) -> Result<(), SyncError> {
-        let Some(likeness) = likeness_of(&fresh.entry) else { return Ok(()) };
+        let Some(likeness) = likeness_of_entry(&fresh.entry) else { return Ok(()) };
         let (mut gone, mut others) = (Some(gone), Vec::new());
         while let Some(one) = gone.take() {
             if self.is_the_same(&one, &fresh).await? {
@@ -102,7 +87,7 @@ impl Pull {
 
     /// A file that has gone: it may be one of those that are new.
     pub(super) async fn turn_up(&mut self, gone: Gone) -> Result<(), SyncError> {
-        let Some(likeness) = likeness(&gone.item) else { return Ok(()) };
+        let Some(likeness) = likeness_of_item(&gone.item) else { return Ok(()) };
         let mut others = Vec::new();
         while others.len() < TRIES {
             let Some(fresh) = self.moves.as_mut().and_then(|moves| moves.take_new(&likeness)) else { break };
@@ -206,36 +191,20 @@ impl Pull {
         Ok(())
     }
 
-    pub(super) fn leftover(self) -> Leftover {
+    pub(super) fn leftover(self) -> Leftover<Doomed> {
         Leftover { tools: self.tools, deletions: self.deletions, failed: self.failed }
     }
 }
 
-/// What is left to do when all has been brought.
-pub struct Leftover {
-    tools: Tools,
-    deletions: Deletions<Doomed>,
-    failed: u64,
-}
-
-impl Leftover {
+impl Leftover<Doomed> {
     /// Removes what SRC does not have; nothing when something of `failed` could not be brought. Whether another walk is needed to
     /// find the rest.
     ///
     /// # Errors
     /// What makes going on senseless; the rest is told.
     pub async fn remove(self, failed: u64) -> Result<bool, SyncError> {
-        let Self { tools, deletions, failed: before } = self;
-        let failed = failed + before;
-        if deletions.is_empty() {
-            return Ok(false);
-        }
-        if failed > 0 {
-            tools.told.failed("", &SyncError::KeptAll { failed });
-            return Ok(false);
-        }
-        let mut again = deletions.is_cut_short() && !tools.options.dry_run;
-        for (below, doomed) in deletions.into_all() {
+        let Some(Removing { tools, all, mut again }) = self.removing(failed) else { return Ok(false) };
+        for (below, doomed) in all.into_all() {
             tools.act(&Action::Delete(below.clone()));
             if tools.options.dry_run {
                 continue;

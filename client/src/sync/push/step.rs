@@ -4,30 +4,15 @@ use std::sync::Arc;
 
 use common::limits::PUBLISH_FILES;
 
-use super::super::moves::Likeness;
+use super::super::deletion::{Leftover, Removing};
+use super::super::moves::{Likeness, TRIES, likeness_of_entry, likeness_of_item};
 use super::{
-    Action, Asked, Below, Changes, Deletions, Entry, Folder, FolderAttributes, Found, Fresh, Gone, Item, ItemKind,
-    Place, Push, PutJob, SyncError, Tools, Touched, apply, compare,
+    Action, Asked, Below, Changes, Entry, Folder, FolderAttributes, Found, Fresh, Gone, Item, ItemKind, Place, Push,
+    PutJob, SyncError, Touched, apply, compare,
 };
 use crate::folder::What;
 use crate::meta::Mtime;
 use crate::transfer::{LocalKind, LocalMeta, Source};
-
-/// Of files that are alike in size and time so many are compared by their content.
-const TRIES: usize = 16;
-
-/// What may have moved: files with content.
-pub(super) fn likeness(item: &Item) -> Option<Likeness> {
-    match item.kind {
-        ItemKind::File { len } if len > 0 => Some((len, item.modified)),
-        _ => None,
-    }
-}
-
-fn likeness_of(entry: &Entry) -> Option<Likeness> {
-    let file = entry.file().filter(|file| file.link().is_none() && file.meta.size > 0)?;
-    Some((file.meta.size, file.meta.mtime))
-}
 
 /// Whether two files differ in nothing that is seen but their mode.
 pub(super) fn only_mode(item: &Item, entry: &Entry) -> bool {
@@ -62,7 +47,7 @@ impl Push {
 
     /// A new file that is like one that has gone: moves that, if it is the same.
     pub(super) async fn meet(&mut self, gone: Gone, fresh: Fresh) -> Result<(), SyncError> {
-        let Some(likeness) = likeness(&fresh.item) else { return Ok(()) };
+        let Some(likeness) = likeness_of_item(&fresh.item) else { return Ok(()) };
         let (mut gone, mut others) = (Some(gone), Vec::new());
         while let Some(one) = gone.take() {
             if self.is_the_same(&one, &fresh).await? {
@@ -81,7 +66,7 @@ impl Push {
 
     /// A file that has gone: it may be one of those that are new.
     pub(super) async fn turn_up(&mut self, gone: Gone) -> Result<(), SyncError> {
-        let Some(likeness) = likeness_of(&gone.entry) else { return Ok(()) };
+        let Some(likeness) = likeness_of_entry(&gone.entry) else { return Ok(()) };
         let mut others = Vec::new();
         while others.len() < TRIES {
             let Some(fresh) = self.moves.as_mut().and_then(|moves| moves.take_new(&likeness)) else { break };
@@ -197,37 +182,21 @@ impl Push {
         Ok(())
     }
 
-    pub(super) fn leftover(self) -> Leftover {
+    pub(super) fn leftover(self) -> Leftover<Entry> {
         Leftover { tools: self.tools, deletions: self.deletions, failed: self.changes.failed }
     }
 }
 
-/// What is left to do when all has been brought.
-pub struct Leftover {
-    tools: Tools,
-    deletions: Deletions<Entry>,
-    failed: u64,
-}
-
-impl Leftover {
+impl Leftover<Entry> {
     /// Removes what SRC does not have; nothing when something of `failed` could not be brought. Whether another walk is needed to
     /// find the rest.
     ///
     /// # Errors
     /// What makes going on senseless; the rest is told.
     pub async fn remove(self, failed: u64) -> Result<bool, SyncError> {
-        let Self { tools, deletions, failed: before } = self;
-        let failed = failed + before;
-        if deletions.is_empty() {
-            return Ok(false);
-        }
-        if failed > 0 {
-            tools.told.failed("", &SyncError::KeptAll { failed });
-            return Ok(false);
-        }
-        let again = deletions.is_cut_short() && !tools.options.dry_run;
+        let Some(Removing { tools, all, again }) = self.removing(failed) else { return Ok(false) };
         let mut changes = Changes::new(Arc::clone(&tools.told));
-        for (below, entry) in deletions.into_all() {
+        for (below, entry) in all.into_all() {
             let action = Action::Delete(below);
             tools.act(&action);
             let Action::Delete(below) = action else { continue };
