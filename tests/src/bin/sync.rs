@@ -73,6 +73,7 @@ fn main() -> Result<()> {
         expect_nothing(&again)?;
         measure("ls -r", &["ls", "-r", &format!("/{name}")], options.times, &mut out)?;
         measure("verify", &["--quiet", "verify", &format!("/{name}")], options.times, &mut out)?;
+        measure("du, of all", &["--quiet", "du"], options.times, &mut out)?;
         measure("key rotate", &["--quiet", "key", "rotate", "--yes"], 1, &mut out)?;
         let mut rsync = Command::new("rsync");
         rsync.args(["-a", &format!("{local}/"), local_back]);
