@@ -5,6 +5,7 @@ use super::args::Cp;
 use super::context::Context;
 use super::exit::Exit;
 use super::explain;
+use super::ticker::say_waiting;
 use crate::cancel::Interrupted;
 use crate::folder;
 use crate::names::RemotePath;
@@ -13,7 +14,8 @@ pub(super) async fn run(context: &mut Context, args: Cp) -> Outcome {
     let (from, to) = (RemotePath::from_os(&args.from)?, RemotePath::from_os(&args.to)?);
     let session = context.session().await?;
     let cancel = context.cancel.clone();
-    let copied = folder::copy(&session, &from, &to, args.recursive, &cancel).await?;
+    let copying = folder::copy(&session, &from, &to, args.recursive, &cancel);
+    let copied = say_waiting(context.visible(), "copying", copying).await?;
     if cancel.is_cancelled() {
         return Err(Interrupted.into());
     }

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::explain;
 use super::output::{ToPath, name_into};
+use super::ticker::say_waiting;
 use crate::cancel::Interrupted;
 use crate::names::RemotePath;
 use crate::past::restore::{self, Restored};
@@ -26,14 +27,17 @@ pub(super) async fn run(context: &mut Context, args: Restore) -> Outcome {
     if let Some(moment) = spot.moment {
         context.note(&format!("as of {moment}"));
     }
-    let restored = restore::restore(&session, &spot, to.as_ref(), &cancel).await?;
+    let restoring = restore::restore(&session, &spot, to.as_ref(), &cancel);
+    let restored = say_waiting(context.visible(), "restoring", restoring).await?;
     tell(context, &restored)
 }
 
 pub(super) async fn undelete(context: &mut Context, args: Undelete) -> Outcome {
     let path = RemotePath::from_os(&args.path)?;
     let session = context.session().await?;
-    let restored = restore::undelete(&session, &path, &context.cancel.clone()).await?;
+    let cancel = context.cancel.clone();
+    let restoring = restore::undelete(&session, &path, &cancel);
+    let restored = say_waiting(context.visible(), "restoring", restoring).await?;
     tell(context, &restored)
 }
 

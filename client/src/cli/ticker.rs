@@ -7,6 +7,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::progress::Visible;
 
 const LINE_EVERY: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// What takes no longer needs no word.
+const SILENT: Duration = Duration::from_secs(1);
 
 pub(super) struct Ticker {
     bar: ProgressBar,
@@ -44,6 +47,22 @@ impl Ticker {
 
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
+    }
+}
+
+/// Says how long something has been going on that tells nothing of itself.
+pub(super) async fn say_waiting<F: Future>(visible: Visible, what: &str, doing: F) -> F::Output {
+    let mut ticker = Ticker::new(visible);
+    let begun = Instant::now();
+    tokio::pin!(doing);
+    loop {
+        tokio::select! {
+            done = &mut doing => return done,
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        if begun.elapsed() >= SILENT {
+            ticker.tick(|| format!("{what}, for {} s", begun.elapsed().as_secs()));
+        }
     }
 }
 

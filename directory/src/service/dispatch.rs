@@ -49,10 +49,16 @@ impl Service {
             Asked::AskContents(r) => self.plain(responder, subject, r).await,
             Asked::ListVersions(r) => self.plain(responder, subject, r).await,
             Asked::SwapPages(r) => self.plain(responder, subject, r).await,
-            Asked::RotateKey(r) => self.plain(responder, subject, r).await,
+            Asked::RotateKey(r) => {
+                let done = async { self.rotate_key(&r, authorize::of_account(subject)?).await };
+                reply::<RotateKey>(responder, done.await).await
+            }
             Asked::ListStale(r) => self.plain(responder, subject, r).await,
             Asked::Reseal(r) => self.plain(responder, subject, r).await,
-            Asked::SettleKey(r) => self.plain(responder, subject, r).await,
+            Asked::SettleKey(r) => {
+                let done = async { self.settle_key(&r, authorize::of_account(subject)?).await };
+                reply::<SettleKey>(responder, done.await).await
+            }
             Asked::Register(r) => self.plain(responder, subject, r).await,
             Asked::PutPages(r) => {
                 let done = match authorize::of_account(subject) {
@@ -63,10 +69,16 @@ impl Service {
             }
             Asked::Publish(r) => self.plain(responder, subject, r).await,
             Asked::Abandon(r) => self.plain(responder, subject, r).await,
-            Asked::CreateSnapshot(r) => self.plain(responder, subject, r).await,
+            Asked::CreateSnapshot(r) => {
+                let done = async { self.create_snapshot(&r, authorize::of_account(subject)?).await };
+                reply::<CreateSnapshot>(responder, done.await).await
+            }
             Asked::ListSnapshots(r) => self.plain(responder, subject, r).await,
             Asked::GetSnapshot(r) => self.plain(responder, subject, r).await,
-            Asked::RemoveSnapshot(r) => self.plain(responder, subject, r).await,
+            Asked::RemoveSnapshot(r) => {
+                let done = async { self.remove_snapshot(&r, authorize::of_account(subject)?).await };
+                reply::<RemoveSnapshot>(responder, done.await).await
+            }
             Asked::PlanPrune(r) => {
                 let plan = async { self.plan_prune(&r, authorize::of_account(subject)?).await };
                 reply::<PlanPrune>(responder, plan.await).await

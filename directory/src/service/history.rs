@@ -1,4 +1,4 @@
-//! History: what the service adds to pruning and quotas: the cluster's own policy, and the events.
+//! History: what the service adds to pruning, snapshots, quotas and other keys: the cluster's own policy, and the events.
 
 use common::proto::Refusal;
 use common::proto::directory::*;
@@ -29,6 +29,42 @@ impl Service {
 
     pub(super) async fn usage(&self, request: &GetUsage, who: OfAccount) -> Result<AccountUsage, Refusal> {
         Ok(AccountUsage { keep: self.work.settings.keep, ..self.run(request, who).await? })
+    }
+
+    pub(super) async fn create_snapshot(
+        &self,
+        request: &CreateSnapshot,
+        who: OfAccount,
+    ) -> Result<SnapshotMade, Refusal> {
+        let made = self.run(request, who).await?;
+        let (account, device) = (who.account(), who.device());
+        tracing::info!(account = account.short(), device = device.short(), made.sequence, "snapshot made");
+        Ok(made)
+    }
+
+    pub(super) async fn remove_snapshot(&self, request: &RemoveSnapshot, who: OfAccount) -> Result<Done, Refusal> {
+        let done = self.run(request, who).await?;
+        tracing::info!(account = who.account().short(), device = who.device().short(), "snapshot removed");
+        Ok(done)
+    }
+
+    pub(super) async fn rotate_key(&self, request: &RotateKey, who: OfAccount) -> Result<KeyRotated, Refusal> {
+        let rotated = self.run(request, who).await?;
+        let (account, device, key) = (who.account(), who.device(), request.key);
+        tracing::info!(
+            account = account.short(),
+            device = device.short(),
+            key,
+            shares_ended = rotated.ended,
+            "key rotated"
+        );
+        Ok(rotated)
+    }
+
+    pub(super) async fn settle_key(&self, request: &SettleKey, who: OfAccount) -> Result<Done, Refusal> {
+        let done = self.run(request, who).await?;
+        tracing::info!(account = who.account().short(), key = request.key, "nothing is left under the key before");
+        Ok(done)
     }
 
     /// Changes what an account may use.

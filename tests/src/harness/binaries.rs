@@ -31,9 +31,11 @@ fn build() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--quiet", "--locked", "-p", "directory", "-p", "peer", "-p", "client", "--bins"])
+        .args(["build", "--quiet", "--locked", "--bins"])
+        .args(["-p", "directory", "-p", "peer", "-p", "client", "-p", "tests"])
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
         .stdin(Stdio::null());
+    // With the tests themselves, so that all crates have the features that they were built with for these: else they are built again.
     // What the cargo around us has set would make build scripts run again, and so all that depends on them. What the user has set of
     // profiles stays: another profile is another build of everything.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("CARGO_")) {
