@@ -1,11 +1,9 @@
 //! Index: the entries as the journal's commits left them, in sled. Derived from the journal, and rebuilt when in doubt.
 //!
 //! sled's own durability is not used: what it has not kept is replayed, and what it cannot be trusted with is thrown away. The
-//! journal's position up to which the entries are complete is written last; entries of later commits may be there without it, and
-//! replaying those commits writes them once more. Readers and the one writer exclude each other by a lock, so that a read of several
-//! keys sees one snapshot.
+//! entries and the journal's position up to which they are complete change in one atomic batch. Readers and the one writer
+//! exclude each other by a lock, so that a read of several keys sees one snapshot.
 
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -13,7 +11,7 @@ use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use ::sled::{Config, Db, IVec};
+use ::sled::{Batch, Config, Db, IVec};
 use common::size::ByteSize;
 
 use super::journal::{Chain, Position};
@@ -85,13 +83,13 @@ impl Index {
         })?
     }
 
-    /// Applies commits, and then notes the position behind them. In the order of their keys: neighbours are in the same of sled's pages.
+    /// Applies commits in order, atomically with the position behind them.
     pub(crate) fn apply(
         &self,
         commits: impl IntoIterator<Item = (u64, Vec<Write>)>,
         position: Position,
     ) -> Result<(), IndexError> {
-        let mut entries = BTreeMap::new();
+        let mut batch = Batch::default();
         for (sequence, writes) in commits {
             for write in writes {
                 let version = write.version_after(sequence).unwrap_or(sequence);
@@ -100,22 +98,16 @@ impl Index {
                         let mut stored = Vec::with_capacity(VERSION_BYTES + value.len());
                         stored.extend_from_slice(&version.to_le_bytes());
                         stored.extend_from_slice(&value);
-                        entries.insert(key, Some(stored));
+                        batch.insert(key, stored);
                     }
-                    Write::Delete { key } => drop(entries.insert(key, None)),
+                    Write::Delete { key } => batch.remove(key),
                 }
             }
         }
+        batch.insert(POSITION, encode_position(position));
         let guard = self.db.write().map_err(|_| IndexError::Closed)?;
         let db = guard.as_ref().ok_or(IndexError::Closed)?;
-        for (key, stored) in entries {
-            match stored {
-                Some(stored) => db.insert(key, stored),
-                None => db.remove(key),
-            }
-            .map_err(IndexError::Sled)?;
-        }
-        db.insert(POSITION, encode_position(position)).map(drop).map_err(IndexError::Sled)
+        db.apply_batch(batch).map_err(IndexError::Sled)
     }
 
     pub(crate) fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>, StoreError> {

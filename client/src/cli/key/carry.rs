@@ -16,7 +16,7 @@ use crate::cli::passphrase;
 use crate::keys::MasterKey;
 use crate::keystore::export::{Closed, Exported};
 use crate::keystore::master::{self, MasterFile};
-use crate::keystore::{Device, HomeError, Identity};
+use crate::keystore::{Device, Home, HomeError, Identity};
 use crate::phrase;
 use crate::session::{Session, SessionError, SessionOptions};
 
@@ -59,18 +59,20 @@ pub(super) async fn import(context: &mut Context, args: KeyImport) -> Outcome {
     let given = given_key(context, &identity.device, args.file, passphrase_file).await?;
     match found {
         Some(MasterFile::Plain(master)) if master == given => {
+            // Unless it was rotated away: that is known only where the directory answers.
+            if let Err(SessionError::OtherKey) = is_of_account(context, identity.with(given)).await {
+                return Err(KeyError::OtherKey.into());
+            }
             report(context, "unchanged", "this device has this very key already, and it is not damaged")?;
             return Ok(Exit::Ok);
         }
         Some(_) if !args.replace => return Err(KeyError::HasKey.into()),
         _ => {}
     }
-    // The directory knows a tag of the account's key, and refuses nobody for asking.
     let home = identity.with(given);
     let master = home.master.clone();
-    let options = SessionOptions { directory: context.global.directory.clone(), quiet: context.is_silent() };
-    match Session::with_home(home, options).await {
-        Ok(session) => session.close().await,
+    match is_of_account(context, home).await {
+        Ok(()) => {}
         Err(SessionError::OtherKey) => return Err(KeyError::OtherKey.into()),
         Err(error) => return Err(error.into()),
     }
@@ -83,6 +85,13 @@ pub(super) async fn import(context: &mut Context, args: KeyImport) -> Outcome {
     passphrase::lock(path).await?;
     report(context, "imported", "the key is back, in the open; give it a passphrase with shoal key passphrase --set")?;
     Ok(Exit::Ok)
+}
+
+/// The directory knows a tag of the account's key, and refuses nobody for asking.
+async fn is_of_account(context: &Context, home: Home) -> Result<(), SessionError> {
+    let options = SessionOptions { directory: context.global.directory.clone(), quiet: context.is_silent() };
+    Session::with_home(home, options).await?.close().await;
+    Ok(())
 }
 
 /// What the home has in the place of its key; `None` for nothing that could be used.
