@@ -24,7 +24,7 @@ use crate::names::{Name, RemotePath};
 use crate::session::Session;
 
 /// On the way out nobody waits long.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(30);
 
 /// What became of a copy.
 #[derive(Debug, Default)]

@@ -60,8 +60,10 @@ const FILES_AT_ONCE: usize = 4;
 /// Up to this size a file's manifest surely fits into the request that publishes it: chunks have at least 1 MiB.
 const INLINE_FILE_BYTES: u64 = 12 << 20;
 
-/// How long the last word about an upload may take.
+/// How long the last word about an upload may take for somebody who has interrupted it, and otherwise: a directory whose disk is busy is slow to
+/// write it down, and without it the chunks of an upload keep their room until it expires.
 const LAST_WORD: Duration = Duration::from_secs(2);
+const UNHURRIED: Duration = Duration::from_secs(30);
 
 /// What all rooms of one put share.
 struct Up {
@@ -123,7 +125,8 @@ impl Up {
     async fn abandon_open(&self) {
         let open: Vec<_> = self.open_uploads().drain().collect();
         for version in open {
-            if let Err(error) = self.session.call_directory_within(&Abandon { version }, LAST_WORD).await {
+            let limit = if self.options.cancel.is_cancelled() { LAST_WORD } else { UNHURRIED };
+            if let Err(error) = self.session.call_directory_within(&Abandon { version }, limit).await {
                 tracing::debug!(%error, "upload left to expire");
             }
         }
