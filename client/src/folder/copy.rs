@@ -23,7 +23,7 @@ use crate::cancel::{Cancel, Interrupted};
 use crate::names::{Name, RemotePath};
 use crate::session::Session;
 
-/// On the way out nobody waits long.
+/// A directory whose disk is busy is slow to write it down; without it the upload expires by itself.
 const GOODBYE: Duration = Duration::from_secs(30);
 
 /// What became of a copy.
