@@ -73,7 +73,7 @@ fn main() -> Result<()> {
         let back = root.join(format!("{tool}-back"));
         cost.back = restore(&cluster, &root, tool, count - 1, &work, &back)?;
         cost.stored = match tool {
-            "shoal" => size(&cluster.peer_data(0))? + size(&cluster.directory_data())?,
+            "shoal" => size(&cluster.peer_data(0))?,
             tool => size(&root.join(tool))?,
         };
         let later = f64::from(u32::try_from(count - 1)?.max(1));
@@ -82,6 +82,12 @@ fn main() -> Result<()> {
         write!(out, "{tool:<8}{}", numbers.map(|number| format!("{number:>15.2}")).concat())?;
         writeln!(out, "{:>15.1}{:>14.1}%", mib(cost.stored), 100.0 * mib(cost.stored) / mib(bytes))?;
     }
+    let directory = cluster.directory_data().join("store");
+    let (journal, index) = (mib(size(&directory.join("journal"))?), mib(size(&directory.join("index"))?));
+    writeln!(
+        out,
+        "beside what its peer stores, Shoal's directory has a journal of {journal:.1} MiB and an index of {index:.1} MiB"
+    )?;
     Ok(())
 }
 
