@@ -122,8 +122,9 @@ pub(super) async fn settle(history: &mut History) -> Result<()> {
         read_all(history).await?;
         let checked = history.cluster.check().await?;
         let present = u32::try_from(history.cluster.present().count())?;
-        // A peer that was not to be had just now counts as a finding, and is looked at again.
-        let is_had = checked.absent == 0 && checked.peers == present;
+        // A peer that was not to be had just now counts as a finding, and is looked at again. One that is gone without anybody having
+        // told the directory stays absent.
+        let is_had = checked.peers == present;
         ensure!(checked.found == 0 || !is_had, "the check found: {checked:?}");
         let is_exact = checked.missing + checked.unknown + checked.unreadable == 0 && is_had;
         let online = status.peers.iter().filter(|peer| peer.state == PeerState::Online);
