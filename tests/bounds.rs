@@ -172,7 +172,7 @@ fn no_message_makes_its_decoder_allocate_more_than_a_small_multiple_of_its_lengt
             CreateSnapshot ListSnapshots GetSnapshot RemoveSnapshot PlanPrune Prune MeasureSpace GetUsage ListAccounts
             SetQuota
             NewShare ListShares RevokeShare ShowVersion OpenShare ListShared ReadShared
-            AskContents ListVersions SwapPages RotateKey ListStale Reseal SettleKey
+            AskContents ListVersions SwapPages RotateKey ListStale Reseal SettleKey NoteConflict
         }
         PeerRequest { PutShard GetShard PutChain FetchShard DropShards CondemnShards MakeShard Digest ListShards ReadShard }
         EnrollRequest { Enroll EnrollGuest }

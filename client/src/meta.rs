@@ -4,6 +4,7 @@
 //! and version; so a directory that swaps, renames or re-parents them is noticed. Layout: docs/FORMATS.md.
 
 mod entry;
+pub(crate) mod path;
 mod snapshot;
 mod version;
 

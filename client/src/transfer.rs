@@ -16,7 +16,7 @@ use crate::cancel::Cancel;
 use crate::folder::{Entry, FileVersion};
 use crate::local::write::{Download, Planned};
 use crate::meta::{Mtime, VersionMeta};
-use crate::names::Name;
+use crate::names::{Name, RemotePath};
 use crate::seal::Compression;
 
 /// Jobs on their way from whoever names files to the data path.
@@ -53,6 +53,7 @@ pub struct PutJob {
     pub source: Source,
     /// The folder that it goes into, and its name there.
     pub folder: NodeId,
+    pub within: Arc<RemotePath>,
     pub name: Name,
     pub meta: LocalMeta,
     /// What was seen under that name. The file's node stays the one that was there.

@@ -109,6 +109,8 @@ pub const RECODE_VERSIONS: usize = 256;
 pub const KEPT_POINTS: usize = 4_000;
 /// Snapshots of one account: who prunes reads all of them in each step.
 pub const SNAPSHOTS: usize = 1_000;
+/// Conflicts of an account that its devices are told of: all of them come with a [`Welcome`](crate::proto::directory::Welcome).
+pub const CONFLICTS: usize = 16;
 
 /// A certificate signing request or a certificate, DER.
 pub const CERTIFICATE_BYTES: usize = 4_096;

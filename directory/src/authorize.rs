@@ -212,6 +212,7 @@ pub fn may(role: Role, request: &DirectoryRequest) -> bool {
         | DirectoryRequest::ListStale(_)
         | DirectoryRequest::Reseal(_)
         | DirectoryRequest::SettleKey(_)
+        | DirectoryRequest::NoteConflict(_)
         | DirectoryRequest::Register(_)
         | DirectoryRequest::PutPages(_)
         | DirectoryRequest::Publish(_)

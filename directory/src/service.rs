@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use common::history::HistoryPoint;
-use common::id::{PeerId, RequestId, StartId, TicketId};
+use common::id::{AccountId, DeviceId, PeerId, RequestId, StartId, TicketId};
 use common::identity::{Credentials, Role, Subject};
 use common::map::{PeerEntry, PeerState};
 use common::proto::directory::*;
@@ -35,7 +35,7 @@ use crate::op::note::{CheckHistory, NextGeneration, NotePeer};
 use crate::op::recode::Want;
 use crate::op::ticket::MakeTicket;
 use crate::op::upload::Granted;
-use crate::op::{Context, page};
+use crate::op::{Context, conflict, page};
 use crate::schema::{self, key};
 use crate::status::{Counter, each};
 use crate::transact::{self, Operation, Stop, Txn};
@@ -99,7 +99,7 @@ impl Service {
         self.not_behind(hello.generation)?;
         let Published { map, .. } = self.members.published();
         let account = match subject {
-            Subject::Client { account, .. } => Some(self.account(*account).await?),
+            Subject::Client { account, device } => Some(self.account(*account, *device, hello.conflicts).await?),
             Subject::Directory | Subject::Peer(_) | Subject::Admin(_) | Subject::Guest { .. } => None,
         };
         tracing::debug!(program = &*hello.program, "hello");
@@ -123,7 +123,7 @@ impl Service {
         Ok(())
     }
 
-    async fn account(&self, account: common::id::AccountId) -> Result<AccountView, Refusal> {
+    async fn account(&self, account: AccountId, device: DeviceId, told: u64) -> Result<AccountView, Refusal> {
         let unreadable = |error: Stop| {
             tracing::error!(error = telemetry::chain(&error), "cannot read an account");
             Refusal::Internal
@@ -133,7 +133,9 @@ impl Service {
         let record = found.ok_or(Refusal::NotFound(What::Account))?.record;
         let ring = txn.peek(&key::ring(account)).await.map_err(unreadable)?.map(|found| found.record);
         let ring = ring.map(|schema::Ring { key, settled, sealed }| Ring { key, settled, sealed });
-        Ok(AccountView { account, name: record.name, root: record.root, key_check: record.key_check, ring })
+        let conflicts = conflict::news(&mut txn, account, device, told).await.map_err(unreadable)?;
+        let schema::Account { name, root, key_check, .. } = record;
+        Ok(AccountView { account, name, root, key_check, ring, conflicts })
     }
 
     fn map(&self, have: u64) -> Option<common::map::SignedMap> {

@@ -119,7 +119,7 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn hello() -> Hello {
-    Hello { program: "test".try_into().unwrap(), generation: 0 }
+    Hello { program: "test".try_into().unwrap(), generation: 0, conflicts: 0 }
 }
 
 fn name_of(program: u8) -> NameToken {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use client::cancel::Cancel;
 use client::meta::Mtime;
-use client::names::Name;
+use client::names::{Name, RemotePath};
 use client::seal::Compression;
 use client::session::{Session, SessionOptions};
 use client::transfer::{
@@ -130,6 +130,7 @@ fn put_mostly_dead(cluster: &Cluster, tree: &Path) -> PutReport {
                 let job = PutJob {
                     source: Source::Path(path),
                     folder: if number.is_multiple_of(10) { root } else { NodeId::random() },
+                    within: Arc::new(RemotePath::root()),
                     name: Name::new(name.as_bytes()).unwrap(),
                     meta: LocalMeta {
                         mode: 0o644,

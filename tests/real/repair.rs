@@ -253,6 +253,27 @@ fn what_a_peer_held_that_will_not_come_back_is_made_anew_at_once() {
     cluster.stop().unwrap();
 }
 
+/// In another code, and so as other bytes: what the first record places stays, since earlier versions are read from it.
+#[test]
+fn what_was_stored_anew_while_its_peers_were_gone_is_no_stranger_when_they_come_back() {
+    let (mut cluster, work) = repairing(3, "600s");
+    let source = work.join("source");
+    content::make_file(&source, 16, 9 << 20).unwrap();
+    shoal(&cluster, 0, &["put", text(&source), "/file", "--redundancy", "2/3"]);
+    wait_for(&cluster, "all is verified", |status| has_each(status, 3));
+    cluster.kill_peer(0).unwrap();
+    cluster.kill_peer(1).unwrap();
+    wait_for(&cluster, "it cannot be read", |status| status["unreadable"].as_u64() > Some(0));
+    shoal(&cluster, 0, &["put", text(&source), "/again", "--redundancy", "1/1"]);
+    cluster.serve_peer(0).unwrap();
+    cluster.serve_peer(1).unwrap();
+    let back = wait_for(&cluster, "both are back, and were compared", |status| has_each(status, 4));
+    assert_eq!(sum(&back, "unknown"), 0, "{back:#}");
+    same(&cluster, &work, &source, "/file");
+    same(&cluster, &work, &source, "/again");
+    cluster.stop().unwrap();
+}
+
 #[test]
 fn a_new_peer_is_filled_gradually() {
     let (mut cluster, work) = repairing(3, "1s");

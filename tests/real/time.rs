@@ -280,7 +280,7 @@ fn two_devices(cluster: &Cluster) {
 }
 
 #[test]
-fn of_two_devices_that_write_one_path_at_once_both_versions_are_kept_and_shown() {
+fn of_two_devices_that_write_one_path_at_once_both_versions_are_kept_and_both_are_told() {
     let (cluster, work) = one_peer();
     two_devices(&cluster);
     let shoal = |device: &str, line: &[&str]| cluster.shoal_as(device, line).unwrap().expect(0).unwrap();
@@ -300,6 +300,15 @@ fn of_two_devices_that_write_one_path_at_once_both_versions_are_kept_and_shown()
     assert!(slower.status.success(), "{said}");
     let mut told = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     assert!(told.any(|event| event["conflict"] == true), "the later one is told: {said}");
+
+    // The one that had ended before is told with its next command, once; and nobody who does not see it.
+    assert!(!shoal("second", &["--json", "ls"]).stderr.contains("two devices"));
+    let news = shoal("second", &["ls"]).stderr;
+    assert!(news.contains("/f was stored by two devices at the same time"), "{news}");
+    assert!(news.contains("shoal versions /f"), "{news}");
+    for device in ["second", "first"] {
+        assert!(!shoal(device, &["ls"]).stderr.contains("two devices"), "{device}");
+    }
 
     // Both have both, and each is told so by the history.
     for device in ["first", "second"] {

@@ -233,7 +233,7 @@ async fn greet(
 ) -> Result<Connection, BenchError> {
     let connection = endpoint.dial(dialler, address, name).await.map_err(BenchError::request)?;
     // The server judges a certificate only after `dial` has returned.
-    let hello = Hello { program: label(), generation: 0 };
+    let hello = Hello { program: label(), generation: 0, conflicts: 0 };
     call(&connection, &hello, Vec::new(), ANSWER).await.map_err(BenchError::request)?;
     Ok(connection)
 }

@@ -1,6 +1,6 @@
 //! Context: what every command works with: the global options, the way to the user, the session once it is needed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use etcetera::{AppStrategy, AppStrategyArgs};
 
@@ -10,6 +10,7 @@ use super::passphrase;
 use super::progress::Visible;
 use super::report::{Direction, Reporter};
 use crate::cancel::{Cancel, Interrupted};
+use crate::conflict::{self, Conflict};
 use crate::session::guest::Invitation;
 use crate::session::{Session, SessionOptions, Through};
 
@@ -60,12 +61,25 @@ impl Context {
         let options = SessionOptions { directory: self.global.directory.clone(), quiet: self.is_silent() };
         let path = self.home()?;
         let opening = async {
-            let home = passphrase::open_home(&self.global, path).await?;
+            let home = passphrase::open_home(&self.global, path.clone()).await?;
             Ok::<_, anyhow::Error>(Session::with_home(home, options).await?)
         };
         let session = self.cancel.guard(opening).await.ok_or(Interrupted)??;
+        self.tell_conflicts(&session, &path);
         self.session = Some(session.clone());
         Ok(session)
+    }
+
+    /// News that nobody sees stay news.
+    fn tell_conflicts(&self, session: &Session, home: &Path) {
+        let Some((conflicts, last)) = session.conflicts().filter(|_| !self.is_silent()) else { return };
+        for Conflict { path, at } in conflicts {
+            self.note(&format!(
+                "{path} was stored by two devices at the same time ({at}); the later version is current, both are kept: \
+                 shoal versions {path}"
+            ));
+        }
+        conflict::remember(home, last);
     }
 
     /// A session for whoever has a link and has not joined.

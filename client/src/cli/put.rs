@@ -72,6 +72,7 @@ pub(super) struct Work {
 /// Where one item goes.
 pub(super) struct Place {
     pub(super) folder: NodeId,
+    pub(super) within: Arc<RemotePath>,
     pub(super) name: Name,
     pub(super) expect: Expect,
 }
@@ -157,7 +158,7 @@ async fn produce(work: Work, sources: Vec<Named>, dest: RemotePath) -> anyhow::R
             (Goes::As, _) => (dest.clone(), None),
             (Goes::Merged, _) => {
                 let target = resolved.folder()?;
-                merge(&work, source, Tree { node: target, occupied: true, path: dest.clone() }).await?;
+                merge(&work, source, Tree { node: target, occupied: true, path: Arc::new(dest.clone()) }).await?;
                 continue;
             }
             (Goes::Into, Some(name)) => {
@@ -189,20 +190,20 @@ async fn merge(work: &Work, source: Named, tree: Tree) -> anyhow::Result<()> {
 
 async fn one(work: &Work, source: Named, path: RemotePath, there: &Resolved) -> anyhow::Result<()> {
     let folder = there.parent().ok_or_else(|| FolderError::Changed { path: path.to_string() })?;
-    let (_, name) = path.split().ok_or(FolderError::Root { what: "replaced" })?;
+    let (within, name) = path.split().ok_or(FolderError::Root { what: "replaced" })?;
     let name = name.clone();
     if let Named::Item(Item { kind: ItemKind::Folder, mode, modified, path: local }) = source {
         let attributes = FolderAttributes { mode, mtime: modified, redundancy: None };
         let wanted = FolderWanted { within: folder, name, attributes, shown: path.to_string() };
         let made = make_folders(&work.session, vec![wanted]).await?.pop();
         let made = made.ok_or(FolderError::Misbehaved { what: "no answer for a folder" })??;
-        return put_tree::put(work, local, Tree { node: made.node, occupied: !made.fresh, path }).await;
+        return put_tree::put(work, local, Tree { node: made.node, occupied: !made.fresh, path: Arc::new(path) }).await;
     }
     let expect = match there.last() {
         None => Expect::Nothing,
         Some(entry) => entry.expect().ok_or_else(|| FolderError::IsAFolder { path: path.to_string() })?,
     };
-    let place = Place { folder, name, expect };
+    let place = Place { folder, within: Arc::new(within), name, expect };
     match source {
         Named::Stdin => {
             work.send_stream(Source::Stdin, place, Mtime::from_system(std::time::SystemTime::now()), "-".to_owned())
@@ -248,9 +249,9 @@ impl Work {
     }
 
     async fn hand_on(&self, source: Source, place: Place, meta: LocalMeta, shown: String) {
-        let Place { folder, name, expect } = place;
+        let Place { folder, within, name, expect } = place;
         // When nobody takes it any more, the data path itself says why.
-        self.jobs.send(PutJob { source, folder, name, meta, expect, shown }).await.ok();
+        self.jobs.send(PutJob { source, folder, within, name, meta, expect, shown }).await.ok();
     }
 }
 

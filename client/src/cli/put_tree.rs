@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use common::id::NodeId;
 use common::limits::MAKE_FOLDERS;
@@ -24,7 +25,7 @@ pub(super) struct Tree {
     pub(super) node: NodeId,
     /// Whether something may be in it already.
     pub(super) occupied: bool,
-    pub(super) path: RemotePath,
+    pub(super) path: Arc<RemotePath>,
 }
 
 /// Stores what is in a local folder into one that is there.
@@ -86,7 +87,9 @@ async fn put_folder(
                 }
                 ItemKind::File { .. } | ItemKind::Link { .. } => {
                     match expectation(there.get(&name.token(work.session.keys()))) {
-                        Some(expect) => work.send(item, Place { folder: tree.node, name, expect }).await,
+                        Some(expect) => {
+                            work.send(item, Place { folder: tree.node, within: tree.path.clone(), name, expect }).await
+                        }
                         None => {
                             let path = tree.path.to_string();
                             work.reporter
@@ -98,7 +101,7 @@ async fn put_folder(
         }
         for (made, (local, path)) in make_folders(&work.session, wanted).await?.into_iter().zip(locals) {
             match made {
-                Ok(made) => below.push((local, Tree { node: made.node, occupied: !made.fresh, path })),
+                Ok(made) => below.push((local, Tree { node: made.node, occupied: !made.fresh, path: Arc::new(path) })),
                 Err(error) => work.reporter.fail(&show(&local), &error),
             }
         }

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::disk;
 use common::id::ClusterId;
 use common::identity::role::{directory_name, validity};
 use common::identity::{Credentials, PrivateKey, Trust, certificate};
@@ -19,7 +18,6 @@ use common::transport::pool::Backoff;
 use common::transport::{CallError, Dialler, Endpoint, EndpointOptions, Incoming, Link, Outgoing};
 use rustls_pki_types::CertificateDer;
 use tokio::time::{Instant, sleep};
-use tracing::warn;
 
 use super::{FIRST_CONTACT, SessionError, SessionOptions};
 use crate::keystore::{Home, HomeError};
@@ -28,8 +26,6 @@ use crate::keystore::{Home, HomeError};
 const ANSWER: Duration = Duration::from_secs(30);
 /// Silence that the user is told about.
 const WAITING: Duration = Duration::from_secs(3);
-/// Holds the highest generation that this device has seen, as decimal text.
-const GENERATION_FILE: &str = "generation";
 
 pub(super) struct Directory {
     link: Link,
@@ -72,10 +68,10 @@ impl Directory {
         self.link.set_addresses(addresses);
     }
 
-    pub(super) async fn greet(&self, generation: u64) -> Result<Welcome, SessionError> {
+    pub(super) async fn greet(&self, generation: u64, conflicts: u64) -> Result<Welcome, SessionError> {
         let program = concat!("shoal ", env!("CARGO_PKG_VERSION"));
         let program = Label::try_from(program).unwrap_or_default();
-        let welcomed = self.call(&Hello { program, generation }, FIRST_CONTACT).await;
+        let welcomed = self.call(&Hello { program, generation, conflicts }, FIRST_CONTACT).await;
         welcomed.map_err(|error| match error.refusal() {
             Some(Refusal::OldGeneration { given, known }) => {
                 // Whichever of the two numbers it calls its own, the directory's is the lower one.
@@ -204,21 +200,4 @@ pub(super) fn should_renew(home: &Home) -> bool {
     let Ok((from, until)) = validity(&shown) else { return false };
     let left = until.since(Clock::System.now());
     left < until.since(from).mul_f64(2.0 / 3.0) || left < certificate::RENEW_BEFORE
-}
-
-/// The highest generation seen; 0 before the first contact.
-pub(super) fn known_generation(home: &Home) -> u64 {
-    let bytes = disk::read_small(&home.path.join(GENERATION_FILE)).unwrap_or_default();
-    std::str::from_utf8(&bytes).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
-}
-
-/// Two commands at once may write the lower number last; then the check is weaker by that much, and never wrong.
-pub(super) fn remember_generation(home: &Home, known: u64, seen: u64) {
-    if seen <= known {
-        return;
-    }
-    let path = home.path.join(GENERATION_FILE);
-    if let Err(error) = disk::replace_durably(&path, format!("{seen}\n").as_bytes()) {
-        warn!(%error, "the directory's generation was not remembered");
-    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use common::id::{ClusterId, NodeId};
 use common::identity::role::directory_name;
 use common::identity::{Credentials, PrivateKey, StatementPublic};
+use common::proto::directory::Conflicts;
 use common::proto::enroll::EnrollGuest;
 use common::proto::parts::Der;
 use common::share;
@@ -73,7 +74,7 @@ impl Session {
         let own = Credentials::new(vec![enrolled.certificate.to_vec().into()], &key).map_err(SessionError::Trust)?;
         let (to_directory, to_peers) = directory::diallers(&endpoint, authority, &own)?;
         let reached = Directory::new(endpoint.clone(), to_directory, link.cluster, addresses, options);
-        let welcome = reached.greet(0).await?;
+        let welcome = reached.greet(0, 0).await?;
         if welcome.cluster != link.cluster {
             return Err(SessionError::OtherCluster { expected: link.cluster, found: welcome.cluster }.into());
         }
@@ -91,6 +92,7 @@ impl Session {
             // A guest has no tree of its own: these keys open nothing.
             keys: Arc::new(MasterKey::random().derive()),
             settled: true,
+            conflicts: Conflicts::default(),
             endpoint,
             to_peers,
             directory: reached,

@@ -11,6 +11,7 @@ pub mod enroll;
 mod error;
 pub mod guest;
 mod map;
+mod seen;
 mod shared;
 
 use common::boxed::Boxed;
@@ -25,7 +26,7 @@ use common::identity::{Credentials, StatementPublic};
 use common::limits::ADDRESSES;
 use common::map::ClusterMap;
 use common::proto::Request;
-use common::proto::directory::{GetMap, Renew, Welcome};
+use common::proto::directory::{Conflicts, GetMap, Renew, Welcome};
 use common::proto::parts::{Addresses, Der};
 use common::redundancy::Redundancy;
 use common::transport::{Dialler, Endpoint, Link, Traffic};
@@ -33,11 +34,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use crate::conflict::{self, Conflict};
 use crate::keys::Keys;
 use crate::keystore::Home;
 
 pub use error::SessionError;
 pub use map::MapError;
+pub use seen::Seen;
 pub use shared::{HeldPass, Read, Through};
 
 use directory::Directory;
@@ -75,6 +78,7 @@ struct Inner {
     redundancy: Redundancy,
     keys: Arc<Keys>,
     settled: bool,
+    conflicts: Conflicts,
     endpoint: Endpoint,
     to_peers: Dialler,
     directory: Directory,
@@ -113,10 +117,10 @@ impl Session {
             let (to_directory, to_peers) = directory::diallers(&endpoint, authority, &own)?;
             let device = &home.device;
             let reached = Directory::new(endpoint.clone(), to_directory, device.cluster, &device.directory, &options);
-            let known = directory::known_generation(&home);
-            let welcome = reached.greet(known).await?;
+            let known = Seen::GENERATION.known(&home.path);
+            let welcome = reached.greet(known, Seen::CONFLICT.known(&home.path)).await?;
             let maps = check_welcome(&home, &welcome, known)?;
-            directory::remember_generation(&home, known, welcome.generation);
+            Seen::GENERATION.remember(&home.path, welcome.generation);
             warn_of_skew(&welcome);
             let ring = welcome.account.as_ref().and_then(|account| account.ring.as_ref());
             let keys = match ring {
@@ -132,6 +136,7 @@ impl Session {
                 authority_fingerprint: home.device.ca_fingerprint,
                 redundancy: welcome.redundancy,
                 settled: ring.is_none_or(|ring| ring.settled),
+                conflicts: welcome.account.as_ref().map(|account| account.conflicts.clone()).unwrap_or_default(),
                 keys: Arc::new(keys),
                 endpoint,
                 to_peers,
@@ -184,6 +189,13 @@ impl Session {
     #[must_use]
     pub fn key_is_settled(&self) -> bool {
         self.0.settled
+    }
+
+    /// What this device's user was not told yet when this session was opened, and the number to [remember](conflict::remember) then.
+    #[must_use]
+    pub fn conflicts(&self) -> Option<(Vec<Conflict>, u64)> {
+        let last = self.0.conflicts.last()?.sequence;
+        Some((conflict::open(self.keys(), self.0.account, &self.0.conflicts), last))
     }
 
     /// BLAKE3 of the certificate of the cluster's authority.

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use common::bounded::BoundedText;
 use common::id::{AccountId, RequestId, ShareId, VersionId};
-use common::limits::SEALED_ENTRY_BYTES;
 use common::proto::directory::{ListShares, NewShare, RevokeShare, ShareTarget, ShareView, ShowVersion};
 use common::proto::parts::SealedEntry;
 use common::share;
@@ -14,16 +12,13 @@ use zeroize::Zeroizing;
 use super::{Link, Reads, ShareError};
 use crate::folder::{Entry, FileVersion, FolderError, What, resolve};
 use crate::keys::{Keys, random};
-use crate::meta::{VersionMeta, VersionPlace};
+use crate::meta::{VersionMeta, VersionPlace, path};
 use crate::names::RemotePath;
 use crate::seal::IntegrityError;
 use crate::seal::aead::{self, Place};
 use crate::session::Session;
 
-const FORMAT: u8 = 1;
 const WHAT: &str = "a share's path";
-/// Of a longer path the end is kept.
-const PATH_KEPT: usize = SEALED_ENTRY_BYTES - 128;
 
 /// How something is shared.
 #[derive(Debug, Clone, Copy, Default)]
@@ -135,10 +130,7 @@ pub(crate) fn reseal_path(
 }
 
 fn seal_path(session: &Session, id: ShareId, path: &RemotePath) -> Result<SealedEntry, FolderError> {
-    let text = path.to_string();
-    let from = text.char_indices().map(|(at, _)| at).find(|at| text.len() - at <= PATH_KEPT).unwrap_or(text.len());
-    let kept = BoundedText::<PATH_KEPT>::try_from(text.get(from..).unwrap_or_default()).unwrap_or_default();
-    Ok(aead::seal_bounded(session.keys().metadata(), &place_of(session.account(), id), FORMAT, &kept)?)
+    Ok(path::seal(session.keys(), &place_of(session.account(), id), path)?)
 }
 
 /// All that the account shares, also what ended lately.
@@ -151,10 +143,8 @@ pub async fn list(session: &Session) -> Result<Vec<Shared>, ShareError> {
         let page = session.call_directory(&ListShares { after }).await?;
         after = page.shares.last().map(|view| view.share);
         for view in page.shares {
-            let key = session.keys().metadata_of(WHAT, &view.sealed);
             let place = place_of(session.account(), view.share);
-            let path = key.and_then(|key| aead::open::<BoundedText<PATH_KEPT>>(key, &place, FORMAT, &view.sealed));
-            let path = path.ok().map(|path| path.to_string());
+            let path = path::open(session.keys(), &place, &view.sealed).ok();
             found.push(Shared { view, path });
         }
         if !page.more || after.is_none() {

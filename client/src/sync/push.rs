@@ -60,6 +60,7 @@ struct Fresh {
 #[derive(Clone)]
 struct Place {
     folder: Option<NodeId>,
+    within: Arc<RemotePath>,
     name: Name,
     expect: Expect,
 }
@@ -68,7 +69,7 @@ struct Place {
 struct Folder {
     local: PathBuf,
     below: Below,
-    path: RemotePath,
+    path: Arc<RemotePath>,
     node: Option<NodeId>,
     /// Whether something may be in it in DEST.
     occupied: bool,
@@ -155,7 +156,7 @@ impl Push {
                 self.set_attributes(below.clone(), entry, &item).await?;
             }
             let (node, occupied) = (Some(node), true);
-            return Ok(Folder { local: src, below, path: dest, node, occupied, deep: true });
+            return Ok(Folder { local: src, below, path: Arc::new(dest), node, occupied, deep: true });
         }
         let nowhere = |why| FolderError::Destination { path: dest.to_string(), why };
         let within = resolved.parent().filter(|_| resolved.missing() == 1).ok_or_else(|| nowhere(Nowhere::NoParent))?;
@@ -168,7 +169,7 @@ impl Push {
             node = Some(made.ok_or(FolderError::Misbehaved { what: "no answer for a folder" })??.node);
         }
         self.moves = None; // there is nothing that could have moved
-        Ok(Folder { local: src, below, path: dest, node, occupied: false, deep: true })
+        Ok(Folder { local: src, below, path: Arc::new(dest), node, occupied: false, deep: true })
     }
 
     /// The folders that changed; where one is missing on either side, the one above it.
@@ -195,7 +196,10 @@ impl Push {
                 let resolved = resolve(&self.tools.session, &path).await?;
                 let node = resolved.folder().ok();
                 if there.is_ok_and(|item| item.kind == ItemKind::Folder) && node.is_some() {
-                    folders.insert(below.clone(), Folder { local, below, path, node, occupied: true, deep: false });
+                    folders.insert(
+                        below.clone(),
+                        Folder { local, below, path: Arc::new(path), node, occupied: true, deep: false },
+                    );
                     break;
                 }
                 names.pop();
@@ -312,7 +316,7 @@ impl Push {
             Verdict::Differs if only_mode(&found.item, &entry) => self.touch_one(folder, found, entry).await?,
             Verdict::Differs => {
                 let Some(expect) = entry.expect() else { return Ok(()) };
-                let place = Place { folder: folder.node, name: found.name, expect };
+                let place = Place { folder: folder.node, within: folder.path.clone(), name: found.name, expect };
                 self.put(Fresh { item: found.item, below: found.below, place }).await;
             }
             Verdict::OtherKind => {
@@ -341,7 +345,14 @@ impl Push {
         match folder.path.join(&found.name) {
             Ok(path) => {
                 let (occupied, deep) = (node.is_some(), true);
-                enter.push(Folder { local: found.item.path, below: found.below, path, node, occupied, deep });
+                enter.push(Folder {
+                    local: found.item.path,
+                    below: found.below,
+                    path: Arc::new(path),
+                    node,
+                    occupied,
+                    deep,
+                });
             }
             Err(error) => self.tools.fail(&found.below, &error),
         }
@@ -360,7 +371,8 @@ impl Push {
             }
             ItemKind::File { .. } | ItemKind::Link { .. } => {}
         }
-        let place = Place { folder: folder.node, name: found.name, expect: Expect::Nothing };
+        let place =
+            Place { folder: folder.node, within: folder.path.clone(), name: found.name, expect: Expect::Nothing };
         let fresh = Fresh { item: found.item, below: found.below, place };
         let Some(likeness) = likeness_of_item(&fresh.item) else {
             self.put(fresh).await;

@@ -1,15 +1,19 @@
 //! Publish: makes files visible, many in one request, and sees to it that two who write one path both keep their version.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::id::{NodeId, RequestId, VersionId};
 use common::limits::{ANSWER_BYTES, PUBLISH_FILES};
 use common::proto::directory::{Expect, FilePublished, InlinePage, NewContent, NewFile, Publish};
 use common::proto::parts::NodeKind;
+use common::telemetry;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tracing::warn;
 
 use super::{Up, UpError};
+use crate::conflict;
 use crate::meta::{Entry, EntryPlace, VersionMeta, VersionPlace};
 use crate::transfer::PutJob;
 
@@ -24,6 +28,8 @@ type Reply = oneshot::Sender<Result<FilePublished, UpError>>;
 /// Batches the files of one upload.
 pub(super) struct Publisher {
     queue: mpsc::Sender<(NewFile, Reply)>,
+    /// Conflicts that others were told of.
+    told: AtomicUsize,
     running: JoinHandle<()>,
 }
 
@@ -40,7 +46,7 @@ pub(super) struct Ready {
 impl Publisher {
     pub(super) fn start(up: &Arc<Up>, upload: VersionId) -> Self {
         let (queue, jobs) = mpsc::channel(PUBLISH_FILES * 2);
-        Self { queue, running: tokio::spawn(publish_all(Arc::clone(up), upload, jobs)) }
+        Self { queue, told: AtomicUsize::new(0), running: tokio::spawn(publish_all(Arc::clone(up), upload, jobs)) }
     }
 
     async fn send(&self, file: NewFile) -> Result<FilePublished, UpError> {
@@ -55,13 +61,19 @@ impl Publisher {
     pub(super) async fn publish(&self, up: &Up, job: &PutJob, ready: &Ready) -> Result<bool, UpError> {
         let mut expect = job.expect;
         let mut node = job.node();
+        let mut over = false;
         for attempt in 0..TRIES {
             match self.send(new_file(up, job, ready, node, expect)?).await? {
-                FilePublished::Visible(_) => return Ok(attempt > 0),
+                FilePublished::Visible(_) => {
+                    if over {
+                        self.tell_others(up, job, ready.version).await;
+                    }
+                    return Ok(attempt > 0);
+                }
                 FilePublished::Refused(refusal) => return Err(UpError::Refused(refusal)),
-                FilePublished::Changed(None) => (expect, node) = (Expect::Nothing, NodeId::random()),
+                FilePublished::Changed(None) => (expect, node, over) = (Expect::Nothing, NodeId::random(), false),
                 FilePublished::Changed(Some((there, NodeKind::File, Some(version)))) => {
-                    (expect, node) = (Expect::File(there, version), there);
+                    (expect, node, over) = (Expect::File(there, version), there, true);
                 }
                 FilePublished::Changed(Some((_, NodeKind::Folder, _) | (_, NodeKind::File, None))) => {
                     return Err(UpError::FolderThere);
@@ -69,6 +81,21 @@ impl Publisher {
             }
         }
         Err(UpError::Contended)
+    }
+
+    /// The file is stored, whatever comes of this.
+    async fn tell_others(&self, up: &Up, job: &PutJob, version: VersionId) {
+        if self.told.fetch_add(1, Ordering::Relaxed) >= conflict::TOLD {
+            return;
+        }
+        let told = match conflict::note(&up.session, job, version) {
+            Ok(Some(note)) => up.session.call_directory(&note).await.map(drop).map_err(UpError::from),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = told {
+            warn!(error = telemetry::chain(&error), "other devices are not told of a conflict");
+        }
     }
 }
 

@@ -61,6 +61,6 @@ fuzz_target!(|bytes: &[u8]| {
         65 CreateSnapshot 66 ListSnapshots 67 GetSnapshot 68 RemoveSnapshot 69 PlanPrune
         70 Prune 71 MeasureSpace 72 GetUsage 73 ListAccounts 74 SetQuota
         80 NewShare 81 ListShares 82 RevokeShare 83 ShowVersion 84 OpenShare 85 ListShared 86 ReadShared 87 ReadShard 88 EnrollGuest
-        93 AskContents 94 ListVersions 95 SwapPages 96 RotateKey 97 ListStale 98 Reseal 99 SettleKey
+        93 AskContents 94 ListVersions 95 SwapPages 96 RotateKey 97 ListStale 98 Reseal 99 SettleKey 106 NoteConflict
     }
 });

@@ -5,7 +5,7 @@
 //! | everybody enrolled, and guests | [`Hello`], [`GetMap`] |
 //! | everybody enrolled | [`Renew`], [`GetStatus`] |
 //! | client, guest | what is shared: [`OpenShare`], [`ListShared`], [`ReadShared`]; see [`share`](super::share) |
-//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), its key ([`RotateKey`], [`ListStale`], [`Reseal`], [`SettleKey`]), its shares ([`NewShare`], [`ListShares`], [`RevokeShare`], [`ShowVersion`]), each inside its own account |
+//! | client | the namespace ([`LookUp`], [`List`], [`MakeFolders`], [`Rename`], [`Remove`], [`ReadManifests`]), its past ([`FindMoment`], [`ReadHistory`]), snapshots ([`CreateSnapshot`], [`ListSnapshots`], [`GetSnapshot`], [`RemoveSnapshot`]), pruning ([`PlanPrune`], [`Prune`]), usage ([`MeasureSpace`], [`GetUsage`]) and uploads ([`Begin`], [`Extend`], [`Ask`], [`AskContents`], [`Register`], [`PutPages`], [`Publish`], [`Abandon`], [`SetRedundancy`], [`ListVersions`], [`SwapPages`]), what its devices are told ([`NoteConflict`]), its key ([`RotateKey`], [`ListStale`], [`Reseal`], [`SettleKey`]), its shares ([`NewShare`], [`ListShares`], [`RevokeShare`], [`ShowVersion`]), each inside its own account |
 //! | peer | [`Heartbeat`] |
 //! | admin | [`NewTicket`], [`Revoke`], [`DrainPeer`], [`RemovePeer`], [`Reconcile`], [`CheckStore`], [`ListAccounts`], [`SetQuota`] |
 //!
@@ -34,6 +34,7 @@ use crate::time::Timestamp;
 
 pub use crate::proto::past::{Ended, FindMoment, History, HowEnded, Moment, MomentFound, NameState, ReadHistory, When};
 
+pub use crate::proto::conflict::{ConflictView, Conflicts, NoteConflict};
 pub use crate::proto::content::{AskContents, ContentsAnswered, KnownContent, NewContent};
 pub use crate::proto::govern::{
     CheckStore, ClusterStatus, DrainPeer, GetStatus, PeerStatus, Reconcile, Reconciled, RemovePeer, StoreChecked,
@@ -64,6 +65,8 @@ pub struct Hello {
     pub program: Label,
     /// The highest generation that the caller has seen; a directory that is behind it says so and is not believed.
     pub generation: u64,
+    /// The last conflict that this device was told of, by its sequence.
+    pub conflicts: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +90,7 @@ pub struct AccountView {
     pub key_check: Option<[u8; 32]>,
     /// `None` until the key is rotated for the first time.
     pub ring: Option<Ring>,
+    pub conflicts: Conflicts,
 }
 
 /// Asks for the cluster map if it is newer than the caller's.
@@ -522,5 +526,6 @@ requests! {
         97 ListStale -> StaleListed;
         98 Reseal -> Resealed;
         99 SettleKey -> Done;
+        100 NoteConflict -> Done;
     }
 }

@@ -13,6 +13,7 @@
 //!
 //! Non-goals: negotiation inside a version. A different protocol is a different ALPN, and refused in the handshake.
 
+pub mod conflict;
 pub mod content;
 pub mod directory;
 pub mod enroll;

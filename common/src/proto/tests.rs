@@ -49,6 +49,7 @@ macro_rules! each_request {
         $check::<ListVersions>($($argument),*); $check::<SwapPages>($($argument),*);
         $check::<RotateKey>($($argument),*); $check::<ListStale>($($argument),*);
         $check::<Reseal>($($argument),*); $check::<SettleKey>($($argument),*);
+        $check::<NoteConflict>($($argument),*);
     };
 }
 

@@ -77,7 +77,7 @@ fn members() -> Vec<(DirectoryRequest, [bool; 4])> {
     };
     let chunks = BoundedVec::empty;
     vec![
-        (R::Hello(Hello { program: Label::default(), generation: 0 }), everybody),
+        (R::Hello(Hello { program: Label::default(), generation: 0, conflicts: 0 }), everybody),
         (R::GetMap(GetMap { have: 0 }), everybody),
         (R::Renew(Renew { request: Der::default() }), [false, true, true, false]),
         (R::GetStatus(GetStatus {}), [false, false, true, true]),
@@ -128,6 +128,7 @@ fn members() -> Vec<(DirectoryRequest, [bool; 4])> {
         (R::ListStale(ListStale { after: None }), client),
         (R::Reseal(Reseal { request: REQUEST, values: BoundedVec::empty() }), client),
         (R::SettleKey(SettleKey { request: REQUEST, key: 1, ring: ring() }), client),
+        (R::NoteConflict(NoteConflict { request: REQUEST, version: VERSION, sealed: Default::default() }), client),
     ]
 }
 

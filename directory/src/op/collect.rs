@@ -50,6 +50,10 @@ impl Operation for Collect {
             return Ok(Fate::Kept);
         };
         if !txn.scan(&key::references(account, chunk), 1).await?.entries.is_empty() {
+            if found.record.condemned {
+                // It was referenced while it was condemned: whoever did it had read the record of before.
+                txn.put(&id, &Chunk { condemned: false, ..found.record })?;
+            }
             txn.delete(&mark);
             return Ok(Fate::Kept);
         }

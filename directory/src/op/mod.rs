@@ -5,13 +5,14 @@
 //!
 //! - the tree: [`folder`], [`entry`], [`look`]; as it was: [`past`], [`history`];
 //! - how long it is kept: [`snapshot`], [`keep`], [`prune`], [`let_go`]; who uses what: [`space`], [`usage`];
-//! - uploads: [`upload`], [`chunk`], [`content`], [`page`], [`publish`]; [`repack`]; another key: [`rekey`];
+//! - uploads: [`upload`], [`chunk`], [`content`], [`page`], [`publish`]; what others are told of it: [`conflict`]; [`repack`]; another key: [`rekey`];
 //! - what is shared: [`share`] for those whose it is, [`shared`] for those who have a link;
 //! - members: [`ticket`], [`enrol`], [`revoke`];
 //! - the directory itself: [`note`], [`expire`].
 
 pub mod chunk;
 pub mod collect;
+pub mod conflict;
 pub mod content;
 pub mod enrol;
 pub mod entry;

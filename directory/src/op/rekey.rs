@@ -18,7 +18,7 @@ use common::proto::refusal::What;
 use common::proto::share::ShareTarget;
 use common::sealed;
 
-use super::Context;
+use super::{Context, conflict};
 use crate::authorize::OfAccount;
 use crate::kv;
 use crate::schema::key::Range;
@@ -66,6 +66,7 @@ impl Operation for RotateKey {
             return Err(Refusal::Conflict.into());
         }
         let ended = end_shares(txn, who.account(), context).await?;
+        conflict::forget(txn, who.account()).await?;
         txn.put(&at, &Account { key_check: Some(self.key_check), ..account })?;
         txn.put(&key::ring(who.account()), &Ring { key: self.key, settled: false, sealed: self.ring.clone() })?;
         Ok(KeyRotated { ended })

@@ -1,6 +1,7 @@
 //! Decisions over the store in memory: no socket, no disk, no clock.
 
 mod chunks;
+mod conflicts;
 mod contents;
 mod isolation;
 mod members;

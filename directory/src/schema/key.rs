@@ -115,6 +115,7 @@ mod table {
     pub(super) const USAGE: u8 = 0x34;
     pub(super) const QUOTA: u8 = 0x35;
     pub(super) const RING: u8 = 0x36;
+    pub(super) const CONFLICT: u8 = 0x37;
     pub(super) const SHARE: u8 = 0x38;
     pub(super) const SHARE_OF: u8 = 0x39;
     pub(super) const SHARE_GUESTS: u8 = 0x3a;

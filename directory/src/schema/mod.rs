@@ -5,6 +5,7 @@
 
 pub mod account;
 pub mod chunk;
+pub mod conflict;
 pub mod content;
 pub mod device;
 pub mod done;
@@ -27,6 +28,7 @@ pub mod version;
 
 pub use account::Account;
 pub use chunk::Chunk;
+pub use conflict::Conflict;
 pub use content::{Content, Packed};
 pub use device::Device;
 pub use done::Done;

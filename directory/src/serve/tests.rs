@@ -134,7 +134,7 @@ async fn members_join_and_what_is_published_survives_a_restart() {
     );
 
     let (device, client) = join(&running.ticket(TicketRole::Client).await, Some([7; 32])).await.unwrap();
-    let hello = Hello { program: Label::default(), generation: 0 };
+    let hello = Hello { program: Label::default(), generation: 0, conflicts: 0 };
     let welcome = ask(&client, hello.clone()).await.unwrap();
     let public = common::identity::StatementPublic(device.statement_key);
     let map = welcome.map.verify(&public).unwrap();

@@ -59,6 +59,7 @@ impl Service {
                 let done = async { self.settle_key(&r, authorize::of_account(subject)?).await };
                 reply::<SettleKey>(responder, done.await).await
             }
+            Asked::NoteConflict(r) => self.plain(responder, subject, r).await,
             Asked::Register(r) => self.plain(responder, subject, r).await,
             Asked::PutPages(r) => {
                 let done = match authorize::of_account(subject) {

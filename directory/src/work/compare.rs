@@ -25,6 +25,7 @@ use common::transport::{CallError, Connection, call};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::Settings;
 use super::orphans::{self, Dying, Orphan};
 use crate::authorize::Itself;
 use crate::op::place::{Lost, Placed};
@@ -37,7 +38,8 @@ use crate::transact::Txn;
 const ASK: Duration = Duration::from_secs(60);
 /// Shards whose names are in memory at once: about 6 MB.
 const AT_ONCE: u64 = 65_536;
-/// A peer that was compared is left alone for so many times as long as that took, and at least a round.
+/// A peer that was compared is left alone for so many times as long as that took, and at least a round. One that is not known to have
+/// what it should is left alone for only as long as that took: until it is compared nothing counts as surely there.
 const PAUSE: u32 = 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -129,7 +131,10 @@ impl Comparing {
                 continue;
             }
             let turn = self.turns.entry(peer).or_default();
-            if turn.under_way || self.jobs.len() >= PEERS_AT_ONCE || !is_due(&self.service, peer, turn, quarantined) {
+            let work = &self.service.work;
+            let is_due =
+                |ended: Instant| turn.is_due(ended.elapsed(), &work.settings, work.finding(peer).verified, quarantined);
+            if turn.under_way || self.jobs.len() >= PEERS_AT_ONCE || !turn.ended.is_none_or(is_due) {
                 continue;
             }
             (turn.under_way, turn.quarantined, turn.asked) = (true, quarantined, false);
@@ -162,12 +167,13 @@ impl Comparing {
     }
 }
 
-fn is_due(service: &Service, peer: PeerId, turn: &Turn, quarantined: u64) -> bool {
-    let settings = &service.work.settings;
-    let Some(ended) = turn.ended else { return true };
-    let since = ended.elapsed();
-    let soon = turn.asked || turn.quarantined != quarantined || !service.work.finding(peer).verified;
-    since >= settings.compare_every || (soon && since >= (turn.took * PAUSE).max(settings.round))
+impl Turn {
+    /// Whether a peer is to be compared again, so long after it was.
+    fn is_due(&self, since: Duration, settings: &Settings, verified: bool, quarantined: u64) -> bool {
+        let soon = self.asked || self.quarantined != quarantined || !verified;
+        let pause = if verified { self.took * PAUSE } else { self.took };
+        since >= settings.compare_every || (soon && since >= pause.max(settings.round))
+    }
 }
 
 /// The sums of what is registered with a peer.
@@ -319,11 +325,33 @@ async fn unknown(
             return Ok(());
         }
     }
+    let orphan = Orphan { name: *name, chunk: *chunk, damaged: false };
+    if orphans::is_named(service, peer, &orphan).await? {
+        return Ok(()); // by a record of before, whose bytes earlier versions are read from
+    }
     compared.unknown += 1;
     compared.unknown_bytes += common::erasure::shard_len(*redundancy, *sealed_len as usize) as u64;
-    let orphan = Orphan { name: *name, chunk: *chunk, damaged: false };
-    if compared.orphans.len() < ORDER_SHARDS && !orphans::is_named(service, peer, &orphan).await? {
+    if compared.orphans.len() < ORDER_SHARDS {
         compared.orphans.push(orphan);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_comes_back_is_compared_soon_even_if_that_took_long_before() {
+        let settings = Settings::default();
+        let turn = Turn { took: Duration::from_secs(5), ..Turn::default() };
+        let is_due = |turn: &Turn, since, verified| turn.is_due(Duration::from_secs(since), &settings, verified, 0);
+        assert!(is_due(&turn, 6, false));
+        assert!(!is_due(&turn, 4, false), "at most half of the time");
+        let asked = Turn { asked: true, ..turn };
+        assert!(!is_due(&asked, 6, true));
+        assert!(is_due(&asked, 101, true));
+        assert!(!is_due(&turn, 101, true));
+        assert!(is_due(&turn, 3_600, true));
+    }
 }

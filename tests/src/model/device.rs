@@ -162,7 +162,7 @@ impl Read for Broken {
 fn put_job(source: Source, folder: NodeId, name: Name, expect: Expect, path: &str) -> PutJob {
     let modified = Mtime::from_system(std::time::SystemTime::now());
     let meta = LocalMeta { mode: 0o644, modified, kind: LocalKind::File };
-    PutJob { source, folder, name, meta, expect, shown: path.to_owned() }
+    PutJob { source, folder, within: Arc::new(RemotePath::root()), name, meta, expect, shown: path.to_owned() }
 }
 
 async fn send(session: &Session, job: PutJob, redundancy: Redundancy, fanout: Fanout, cancel: Cancel) -> Result<()> {

@@ -360,7 +360,7 @@ fn event(random: &mut Dice, view: &View<'_>) -> Option<Event> {
         54..59 if may_end && view.may_lose && view.spare > 0 && down.is_empty() => {
             Event::LosePeer { peer, told: random.percent(50) }
         }
-        59..67 if it.draining => Event::Drain { peer, drain: false },
+        59..67 if it.draining && !it.gone => Event::Drain { peer, drain: false },
         59..67 if may_end && view.spare > 0 => Event::Drain { peer, drain: true },
         67..82 => Event::RestartDirectory { kill },
         82..95 => {

@@ -1,7 +1,7 @@
 //! Settle: the end of a history. All peers come back, what was left open expires, and then everything that was acknowledged reads back bit for
 //! bit, nothing else is visible, and peers hold what the directory's records name, no more and no less.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -98,7 +98,9 @@ pub(super) async fn empty(history: &mut History, number: usize) -> Result<()> {
 fn is_settled(history: &History, status: &ClusterStatus) -> bool {
     let exact = |(_, member): (usize, &super::cluster::Member)| {
         status.peers.iter().find(|peer| peer.peer == member.id).is_some_and(|peer| {
-            peer.registered == Some(peer.shards) && peer.missing == 0 && peer.unknown == 0 && peer.quarantined == 0
+            // What only a record of before names is there beside what is registered.
+            let all = peer.registered.is_some_and(|registered| registered <= peer.shards);
+            all && peer.missing == 0 && peer.unknown == 0 && peer.quarantined == 0
         })
     };
     is_whole(history, status) && status.pending == 0 && history.cluster.present().all(exact)
@@ -195,7 +197,7 @@ async fn records(history: &History, live: u64) -> Result<Option<String>> {
 /// With the numbers of the peers that should have something.
 async fn look_at(store: &dyn Store, names: &HashMap<PeerId, usize>, live: u64) -> Result<Option<String>> {
     let (mut chunks, mut needed, mut placed, mut condemned) = (Vec::new(), 0, 0, 0_u64);
-    let mut odd = Vec::new();
+    let (mut odd, mut now) = (Vec::new(), HashSet::new());
     each(store, &key::chunks(), |key, value| {
         let chunk: Chunk = record::decode(value)?;
         let here = chunk.shards.iter().filter_map(|shard| Some((shard.index, *names.get(&shard.peer)?)));
@@ -206,13 +208,29 @@ async fn look_at(store: &dyn Store, names: &HashMap<PeerId, usize>, live: u64) -
         needed += chunk.redundancy.n() as u64;
         placed += here.len() as u64;
         condemned += u64::from(chunk.condemned);
-        chunks.push(key::ids_of_chunk(key)?);
+        let (account, id) = key::ids_of_chunk(key)?;
+        now.extend(chunk.shards.iter().map(|shard| (shard.peer, account, shard.address)));
+        chunks.push((account, id));
         Ok(())
     })
     .await?;
+    let mut former = HashSet::new();
+    for (account, id) in &chunks {
+        each(store, &key::chunk_histories(*account, *id), |_, value| {
+            let chunk: Chunk = record::decode(value)?;
+            let there = chunk.shards.iter().filter(|shard| names.contains_key(&shard.peer));
+            former
+                .extend(there.map(|shard| (shard.peer, *account, shard.address)).filter(|shard| !now.contains(shard)));
+            Ok(())
+        })
+        .await?;
+    }
+    // One that was lost, or given up with its peer, is not made anew.
+    let kept = former.len() as u64;
     let mut wrong = Vec::new();
-    if needed != placed || needed != live {
-        wrong.push(format!("{needed} shards are needed, {placed} registered and {live} on peers: {odd:?}"));
+    if needed != placed || live < needed || live > needed + kept {
+        wrong
+            .push(format!("{needed} shards are needed, {kept} kept, {placed} registered and {live} on peers: {odd:?}"));
     }
     if condemned > 0 {
         wrong.push(format!("{condemned} chunks are condemned"));

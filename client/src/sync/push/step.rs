@@ -30,7 +30,7 @@ fn with_attributes(mut entry: Entry, mode: u32, modified: Mtime) -> Entry {
 impl Push {
     /// Hands a file or link on.
     pub(super) async fn put(&mut self, fresh: Fresh) {
-        let Fresh { item, below, place: Place { folder, name, expect } } = fresh;
+        let Fresh { item, below, place: Place { folder, within, name, expect } } = fresh;
         let (source, kind, len) = match item.kind {
             ItemKind::File { len } => (Source::Path(item.path), LocalKind::File, len),
             ItemKind::Link { target } => (Source::None, LocalKind::Link(target), 0),
@@ -42,7 +42,7 @@ impl Push {
         self.tools.told.expect(len);
         let meta = LocalMeta { mode: item.mode, modified: item.modified, kind };
         // When nobody takes it any more, the data path itself says why.
-        jobs.send(PutJob { source, folder, name, meta, expect, shown: below.to_string() }).await.ok();
+        jobs.send(PutJob { source, folder, within, name, meta, expect, shown: below.to_string() }).await.ok();
     }
 
     /// A new file that is like one that has gone: moves that, if it is the same.
@@ -174,7 +174,7 @@ impl Push {
                 // What can't be compared is told by whoever has to read it.
                 Ok(false) | Err(_) => {
                     let Some(expect) = entry.expect() else { continue };
-                    let place = Place { folder: folder.node, name: found.name, expect };
+                    let place = Place { folder: folder.node, within: folder.path.clone(), name: found.name, expect };
                     self.put(Fresh { item: found.item, below: found.below, place }).await;
                 }
             }

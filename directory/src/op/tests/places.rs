@@ -6,11 +6,12 @@ use common::map::PeerState::{Dead, Online};
 
 use super::*;
 use crate::authorize::Itself;
+use crate::kv::{Meta, Write};
 use crate::op::collect::{Collect, Fate};
 use crate::op::expire::Release;
 use crate::op::note::{AcceptHistory, CheckHistory, NextGeneration};
 use crate::op::place::{Lost, Placed, Recoded, Settled, Trimmed};
-use crate::schema::{Chunk, key, record};
+use crate::schema::{Chunk, Mark, key, record};
 use common::proto::directory::Abandon;
 
 async fn stored(world: &World, who: OfAccount) -> Option<Chunk> {
@@ -122,6 +123,21 @@ async fn a_chunk_is_collected_in_two_steps_once_nothing_holds_it() {
     for range in [key::held_by(peer(1)), key::held_by(peer(2)), key::held_by(peer(3))] {
         assert_eq!(world.count(&range).await, 0);
     }
+    assert_eq!(world.count(&key::collects()).await, 0);
+}
+
+/// Referencing checks that the record is as it was, and condemning that as well: so the one may come between the other's two looks.
+#[tokio::test]
+async fn a_chunk_that_was_referenced_while_it_was_condemned_is_condemned_no_more() {
+    let (world, a) = three_copies().await;
+    release(&world, a, version(100)).await;
+    let collect = Collect { account: a.account(), chunk: chunk(1) };
+    assert_eq!(world.run(&collect, Itself).await, Ok(Fate::Condemned));
+    let at = key::reference(a.account(), chunk(1), version(101)).into_bytes();
+    let put = Write::Put { key: at, value: record::encode(&Mark {}).unwrap() };
+    world.store.commit(vec![], vec![put], Meta::default()).await.unwrap();
+    assert_eq!(world.run(&collect, Itself).await, Ok(Fate::Kept));
+    assert!(!stored(&world, a).await.unwrap().condemned);
     assert_eq!(world.count(&key::collects()).await, 0);
 }
 

@@ -4,7 +4,7 @@ use common::id::{AccountId, NameToken, NodeId, VersionId};
 
 use super::{Key, Range, parts, table};
 use crate::schema::record::RecordError;
-use crate::schema::{Chunk, Entry, Going, Node, Quota, Snapshot, Usage};
+use crate::schema::{Chunk, Conflict, Entry, Going, Node, Quota, Snapshot, Usage};
 
 /// A pinned sequence: that of the commit that wrote it.
 #[must_use]
@@ -47,6 +47,17 @@ pub fn usages(account: AccountId) -> Range<Usage> {
 #[must_use]
 pub fn all_usages() -> Range<Usage> {
     Range::within(table::USAGE, &[])
+}
+
+/// That a version was put over one that its writer had not seen.
+#[must_use]
+pub fn conflict(account: AccountId, version: VersionId) -> Key<Conflict> {
+    Key::new(table::CONFLICT, &[&account.0, &version.0])
+}
+
+#[must_use]
+pub fn conflicts(account: AccountId) -> Range<Conflict> {
+    Range::within(table::CONFLICT, &[&account.0])
 }
 
 /// What an account may use.

@@ -43,6 +43,7 @@ fn keys_are_golden() {
         (usage(A, 7).into_bytes(), format!("34{a}07")),
         (quota(A).into_bytes(), format!("35{a}")),
         (ring(A).into_bytes(), format!("36{a}")),
+        (conflict(A, version_id).into_bytes(), format!("37{a}{v}")),
         (snapshot(A, token).into_bytes(), format!("32{a}{n}")),
         (start(0x0102).into_bytes(), "01030000000000000102".to_owned()),
         (fence().into_bytes(), "0104".to_owned()),
