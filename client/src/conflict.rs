@@ -5,12 +5,11 @@ use std::path::Path;
 
 use common::id::{AccountId, RequestId, VersionId};
 use common::limits::CONFLICTS;
-use common::proto::directory::{Conflicts, NoteConflict};
+use common::proto::directory::{ConflictView, Conflicts, NoteConflict};
 use common::time::Timestamp;
 
 use crate::keys::Keys;
 use crate::meta::path;
-use crate::names::RemotePath;
 use crate::seal::aead::{Place, SealError};
 use crate::session::{Seen, Session};
 use crate::transfer::PutJob;
@@ -36,22 +35,13 @@ fn place_of(account: AccountId, version: VersionId) -> Place {
 /// When the path cannot be sealed.
 pub(crate) fn note(session: &Session, job: &PutJob, version: VersionId) -> Result<Option<NoteConflict>, SealError> {
     let Ok(path) = job.within.join(&job.name) else { return Ok(None) };
-    let sealed = seal(session.keys(), session.account(), version, &path)?;
+    let sealed = path::seal(session.keys(), &place_of(session.account(), version), &path)?;
     Ok(Some(NoteConflict { request: RequestId::random(), version, sealed }))
-}
-
-fn seal(
-    keys: &Keys,
-    account: AccountId,
-    version: VersionId,
-    path: &RemotePath,
-) -> Result<common::proto::parts::SealedEntry, SealError> {
-    path::seal(keys, &place_of(account, version), path)
 }
 
 /// What this device has not been told yet, oldest first. What does not open says nothing, and is left out.
 pub(crate) fn open(keys: &Keys, account: AccountId, news: &Conflicts) -> Vec<Conflict> {
-    let open = |view: &common::proto::directory::ConflictView| {
+    let open = |view: &ConflictView| {
         let path = path::open(keys, &place_of(account, view.version), &view.sealed).ok()?;
         Some(Conflict { path, at: view.at })
     };
