@@ -44,7 +44,8 @@ impl Operation for Collect {
     async fn decide(&self, txn: &mut Txn, _: Itself, _: &Context) -> Result<Fate, Stop> {
         let Self { account, chunk } = *self;
         let (id, mark) = (key::chunk(account, chunk), key::collect(account, chunk));
-        // Read before the references are looked at: the commit fails if it was rewritten since.
+        // Read before the references are looked at: the commit fails if one was rewritten since. Whoever lets go leaves the mark anew.
+        txn.read(&mark).await?;
         let Some(found) = txn.read(&id).await? else {
             txn.delete(&mark);
             return Ok(Fate::Kept);

@@ -68,7 +68,8 @@ pub fn margin(record: &Chunk, view: &View) -> usize {
 pub fn plan(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
     let (k, n) = (record.redundancy.k(), record.redundancy.n());
     let living = living(record, view);
-    if living.len() < k {
+    let sources = sources(record, view);
+    if sources.len() < k {
         return Plan::Unreadable;
     }
     if living.len() >= n {
@@ -77,10 +78,10 @@ pub fn plan(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
         return if leaving.is_empty() || living.len() - leaving.len() >= n {
             trim(chunk, record, view)
         } else {
-            moves(chunk, view, &living, &leaving)
+            moves(chunk, view, &living, &leaving, sources)
         };
     }
-    let returning = match living.len() == k {
+    let returning = match living.len() <= k {
         true => 0, // one more loss, and it is gone: nobody is waited for
         false => returning(record, view, &living).len(),
     };
@@ -95,26 +96,48 @@ pub fn plan(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
         .zip(targets(chunk, view, &living))
         .filter_map(|(index, target)| Some(Make { index, address: record.address(index)?, target, instead_of: None }))
         .collect();
-    if make.is_empty() { Plan::Nowhere } else { Plan::Make { sources: sources(&living, view), make } }
+    if make.is_empty() { Plan::Nowhere } else { Plan::Make { sources, make } }
 }
 
-/// Shards that count: on peers that are not dead, one for each peer, and for shares one for each index.
+/// Shards that count: on peers that are not dead, as many as [can be told apart](apart).
 fn living(record: &Chunk, view: &View) -> Vec<ShardAt> {
-    let mut peers = HashSet::new();
-    let mut indices = HashSet::new();
-    let copies = record.redundancy.k() == 1;
-    let mut shards: Vec<_> = record.shards.iter().filter(|shard| is_alive(view, shard.peer)).copied().collect();
+    let mut shards = alive(record, view);
     // Who stays is counted before who leaves.
     shards.sort_by_key(|shard| view.draining.contains(&shard.peer)); // stable
-    shards.retain(|shard| {
-        let is_new = !peers.contains(&shard.peer) && (copies || !indices.contains(&shard.index));
-        if is_new {
-            peers.insert(shard.peer);
-            indices.insert(shard.index);
+    apart(record.redundancy, &shards)
+}
+
+fn alive(record: &Chunk, view: &View) -> Vec<ShardAt> {
+    record.shards.iter().filter(|shard| is_alive(view, shard.peer)).copied().collect()
+}
+
+/// As many shards as can be, one for each peer and of shares one for each index. Peers that come first among those given are served first:
+/// each gets a share if those before it can have others.
+fn apart(redundancy: Redundancy, shards: &[ShardAt]) -> Vec<ShardAt> {
+    let mut seen = HashSet::new();
+    let firsts: Vec<_> = shards.iter().filter(|shard| seen.insert(shard.peer)).copied().collect();
+    if redundancy.k() == 1 {
+        return firsts;
+    }
+    let mut holders = HashMap::new();
+    for first in firsts {
+        give(first.peer, shards, &mut holders, &mut HashSet::new());
+    }
+    // In the order in which they were given.
+    shards.iter().filter(|shard| holders.get(&shard.index) == Some(&shard.peer)).copied().collect()
+}
+
+/// Makes a peer the holder of one of its shares, if need be by giving its holder another one (a maximum matching by augmenting paths; there
+/// are at most 32 indices, so it goes at most so deep).
+fn give(peer: PeerId, shards: &[ShardAt], holders: &mut HashMap<u8, PeerId>, tried: &mut HashSet<u8>) -> bool {
+    for shard in shards.iter().filter(|shard| shard.peer == peer) {
+        let other = holders.get(&shard.index).copied();
+        if tried.insert(shard.index) && other.is_none_or(|other| give(other, shards, holders, tried)) {
+            holders.insert(shard.index, peer);
+            return true;
         }
-        is_new
-    });
-    shards
+    }
+    false
 }
 
 fn is_alive(view: &View, peer: PeerId) -> bool {
@@ -158,15 +181,18 @@ fn targets(chunk: &ChunkId, view: &View, living: &[ShardAt]) -> Vec<PeerId> {
     order
 }
 
-/// Who is read from: those that are online first.
-fn sources(living: &[ShardAt], view: &View) -> Vec<ShardAt> {
-    let mut sources = living.to_vec();
+/// What can be read, from those that are online first: of shares one for each index, whoever has it.
+fn sources(record: &Chunk, view: &View) -> Vec<ShardAt> {
+    let mut sources = alive(record, view);
     sources.sort_by_key(|shard| view.peers.get(&shard.peer).is_none_or(|entry| entry.state != PeerState::Online));
+    let (mut peers, mut indices) = (HashSet::new(), HashSet::new());
+    let copies = record.redundancy.k() == 1;
+    sources.retain(|shard| if copies { peers.insert(shard.peer) } else { indices.insert(shard.index) });
     sources
 }
 
 /// From peers that are emptied to others.
-fn moves(chunk: &ChunkId, view: &View, living: &[ShardAt], leaving: &[ShardAt]) -> Plan {
+fn moves(chunk: &ChunkId, view: &View, living: &[ShardAt], leaving: &[ShardAt], sources: Vec<ShardAt>) -> Plan {
     let make: Vec<_> = leaving
         .iter()
         .zip(targets(chunk, view, living))
@@ -177,7 +203,7 @@ fn moves(chunk: &ChunkId, view: &View, living: &[ShardAt], leaving: &[ShardAt]) 
             instead_of: Some(shard.peer),
         })
         .collect();
-    if make.is_empty() { Plan::Nowhere } else { Plan::Make { sources: sources(living, view), make } }
+    if make.is_empty() { Plan::Nowhere } else { Plan::Make { sources, make } }
 }
 
 /// What there is beyond n, counted only on peers that were verified to have what they should: on peers that are emptied, and then
@@ -199,19 +225,13 @@ fn trim(chunk: &ChunkId, record: &Chunk, view: &View) -> Plan {
     let place = |peer| order.iter().position(|other| *other == peer).unwrap_or(usize::MAX);
     let mut good: Vec<_> = record.shards.iter().filter(verified).copied().collect();
     good.sort_by_key(|shard| (view.draining.contains(&shard.peer), place(shard.peer)));
-    let (mut peers, mut indices, mut kept, mut extra) = (HashSet::new(), HashSet::new(), 0, Vec::new());
-    for shard in good {
-        let adds = peers.insert(shard.peer) && (record.redundancy.k() == 1 || indices.insert(shard.index));
-        if adds && kept < n {
-            kept += 1;
-        } else {
-            extra.push(shard);
-        }
-    }
-    if kept < n || extra.is_empty() {
+    let mut kept = apart(record.redundancy, &good);
+    if kept.len() < n || good.len() == n {
         return Plan::Whole;
     }
-    Plan::Trim(extra)
+    kept.truncate(n);
+    good.retain(|shard| !kept.contains(shard));
+    Plan::Trim(good)
 }
 
 /// Where a chunk's shards should be by weight, when one of them is elsewhere: the shard to move, and where to.

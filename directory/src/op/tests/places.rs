@@ -12,6 +12,7 @@ use crate::op::expire::Release;
 use crate::op::note::{AcceptHistory, CheckHistory, NextGeneration};
 use crate::op::place::{Lost, Placed, Recoded, Settled, Trimmed};
 use crate::schema::{Chunk, Mark, key, record};
+use crate::transact::Txn;
 use common::proto::directory::Abandon;
 
 async fn stored(world: &World, who: OfAccount) -> Option<Chunk> {
@@ -124,6 +125,19 @@ async fn a_chunk_is_collected_in_two_steps_once_nothing_holds_it() {
         assert_eq!(world.count(&range).await, 0);
     }
     assert_eq!(world.count(&key::collects()).await, 0);
+}
+
+/// Taken away with the look of before, the mark would be missing: nothing would ever look at the chunk again.
+#[tokio::test]
+async fn a_mark_that_is_left_while_a_chunk_is_looked_at_stays() {
+    let (world, a) = three_copies().await;
+    let collect = Collect { account: a.account(), chunk: chunk(1) };
+    let mut txn = Txn::new(world.store.clone());
+    assert_eq!(collect.decide(&mut txn, Itself, &world.context).await.unwrap(), Fate::Kept);
+    release(&world, a, version(100)).await;
+    let (checks, writes) = txn.into_commit();
+    assert!(world.store.commit(checks, writes, Meta::default()).await.is_err());
+    assert_eq!(world.count(&key::collects()).await, 1);
 }
 
 /// Referencing checks that the record is as it was, and condemning that as well: so the one may come between the other's two looks.

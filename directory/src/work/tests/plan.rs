@@ -77,6 +77,44 @@ fn a_chunk_that_can_spare_a_peer_waits_for_it_and_one_that_cannot_does_not() {
     assert_eq!(plan(&CHUNK, &three, &view), Plan::Unreadable);
 }
 
+/// As the model found it: two peers with the same two shares each, of which neither was ever the one too many.
+#[test]
+fn shares_that_two_peers_have_twice_are_trimmed_however_they_lie() {
+    let view = view(4);
+    for shards in [
+        vec![(3, 1), (3, 4), (1, 4), (0, 2), (1, 1), (2, 3)],
+        vec![(1, 4), (3, 4), (3, 1), (0, 2), (2, 3)],
+        vec![(3, 1), (3, 4), (1, 4), (0, 2), (2, 3)],
+    ] {
+        for id in 0..24 {
+            let mut record = chunk("2/4", &shards);
+            let Plan::Trim(extra) = plan(&ChunkId([id; 20]), &record, &view) else { panic!("{shards:?} stays") };
+            assert_eq!(extra.len(), shards.len() - 4);
+            let left = record.shards.iter().filter(|shard| !extra.contains(shard)).copied();
+            record.shards = left.collect::<Vec<_>>().try_into().unwrap();
+            let peers: HashSet<_> = record.shards.iter().map(|shard| shard.peer).collect();
+            let indices: HashSet<_> = record.shards.iter().map(|shard| shard.index).collect();
+            assert_eq!((peers.len(), indices.len()), (4, 4), "{shards:?} without {extra:?}");
+            assert_eq!(plan(&ChunkId([id; 20]), &record, &view), Plan::Whole);
+        }
+    }
+}
+
+#[test]
+fn two_shares_on_one_peer_can_be_read_though_one_loss_takes_both() {
+    let code = chunk("2/4", &[(0, 1), (1, 1), (2, 2), (3, 3)]);
+    let mut view = view(5);
+    for number in [2, 3] {
+        set(&mut view, number, PeerState::Dead);
+    }
+    let Plan::Make { sources, make } = plan(&CHUNK, &code, &view) else { panic!("nothing is made") };
+    assert_eq!(
+        sources.iter().map(|source| (source.index, source.peer)).collect::<Vec<_>>(),
+        [(0, peer(1)), (1, peer(1))]
+    );
+    assert_eq!(make.len(), 2, "nobody is waited for, and two peers can take one");
+}
+
 #[test]
 fn of_a_code_exactly_the_missing_shares_are_made_from_those_that_live() {
     let code = chunk("2/4", &[(0, 1), (1, 2), (2, 3), (3, 4)]);
