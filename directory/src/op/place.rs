@@ -137,6 +137,8 @@ impl Operation for Trimmed {
 pub struct Recoded {
     pub account: AccountId,
     pub chunk: ChunkId,
+    /// The commit of the mark that asked for it. One that was set since asks for something else, and stays.
+    pub mark: u64,
     pub from: Redundancy,
     pub to: Redundancy,
     pub shards: Vec<ShardAt>,
@@ -151,11 +153,16 @@ impl Operation for Recoded {
 
     async fn decide(&self, txn: &mut Txn, _: Itself, context: &Context) -> Result<Changed, Stop> {
         let (id, mark) = (key::chunk(self.account, self.chunk), key::recode(self.account, self.chunk));
-        let found = txn.read(&id).await?;
-        let Some(before) = found.filter(|before| before.record.redundancy == self.from) else {
-            txn.delete(&mark);
+        let asked = txn.read(&mark).await?.is_some_and(|asked| asked.version == self.mark);
+        let Some(before) = txn.read(&id).await? else {
+            if asked {
+                txn.delete(&mark);
+            }
             return Ok(NOTHING);
         };
+        if before.record.redundancy != self.from {
+            return Ok(NOTHING); // the mark is looked at again
+        }
         let old = &before.record;
         let copies = self.from.k() == 1 && self.to.k() == 1;
         let (shards, addresses) = if copies {
@@ -165,13 +172,15 @@ impl Operation for Recoded {
         };
         let whole = alive_of(self.to, &shards, |peer| context.roster.is_alive(peer)) >= self.to.n();
         if self.from == self.to || (!copies && !whole) {
-            if self.from == self.to {
+            if self.from == self.to && asked {
                 txn.delete(&mark);
             }
             return Ok(NOTHING);
         }
         let after = Chunk { redundancy: self.to, addresses, shards, ..old.clone() };
-        txn.delete(&mark);
+        if asked {
+            txn.delete(&mark);
+        }
         chunk::write(txn, self.account, self.chunk, &after, Some(&before), &context.roster)?;
         let [spread, ..] = self.chunk.0;
         let bytes = after.stored_bytes().saturating_sub(before.record.stored_bytes());

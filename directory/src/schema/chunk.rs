@@ -5,7 +5,7 @@
 //! made after it must rewrite the record as not condemned, which fails the second. So many uploads can reference one chunk at once
 //! without rewriting it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use common::address::ShardAddress;
 use common::bounded::BoundedVec;
@@ -63,7 +63,7 @@ impl Chunk {
         self.address(shard.index) == Some(shard.address)
     }
 
-    /// How many shards that count are on peers of which `alive` says so: copies on different peers, or different shares.
+    /// How many shards that count are on peers of which `alive` says so: copies on different peers, or different shares on different peers.
     #[must_use]
     pub fn alive(&self, alive: impl Fn(PeerId) -> bool) -> usize {
         alive_of(self.redundancy, &self.shards, alive)
@@ -73,13 +73,38 @@ impl Chunk {
 /// The same over a list of shards.
 #[must_use]
 pub fn alive_of(redundancy: Redundancy, shards: &[ShardAt], alive: impl Fn(PeerId) -> bool) -> usize {
-    let living = || shards.iter().filter(|shard| alive(shard.peer));
-    let peers = living().map(|shard| shard.peer).collect::<HashSet<_>>().len();
-    if redundancy.k() == 1 {
-        return peers;
+    let living: Vec<_> = shards.iter().filter(|shard| alive(shard.peer)).copied().collect();
+    apart(redundancy, &living).len()
+}
+
+/// As many shards as can be, one for each peer and of shares one for each index. Peers that come first among those given are served first:
+/// each gets a share if those before it can have others.
+#[must_use]
+pub fn apart(redundancy: Redundancy, shards: &[ShardAt]) -> Vec<ShardAt> {
+    let (mut peers, mut indices) = (HashSet::new(), HashSet::new());
+    let firsts: Vec<_> = shards.iter().filter(|shard| peers.insert(shard.peer)).copied().collect();
+    if redundancy.k() == 1 || firsts.iter().all(|shard| indices.insert(shard.index)) {
+        return firsts;
     }
-    let indices = living().map(|shard| shard.index).collect::<HashSet<_>>().len();
-    peers.min(indices)
+    let mut holders = HashMap::new();
+    for first in firsts {
+        give(first.peer, shards, &mut holders, &mut HashSet::new());
+    }
+    // In the order in which they were given.
+    shards.iter().filter(|shard| holders.get(&shard.index) == Some(&shard.peer)).copied().collect()
+}
+
+/// Makes a peer the holder of one of its shares, if need be by giving its holder another one (a maximum matching by augmenting paths; there
+/// are at most 32 indices, so it goes at most so deep).
+fn give(peer: PeerId, shards: &[ShardAt], holders: &mut HashMap<u8, PeerId>, tried: &mut HashSet<u8>) -> bool {
+    for shard in shards.iter().filter(|shard| shard.peer == peer) {
+        let other = holders.get(&shard.index).copied();
+        if tried.insert(shard.index) && other.is_none_or(|other| give(other, shards, holders, tried)) {
+            holders.insert(shard.index, peer);
+            return true;
+        }
+    }
+    false
 }
 
 #[cfg(test)]
@@ -115,6 +140,9 @@ mod tests {
         check(1, 3, &[at(0, 1), at(0, 2), at(1, 2)], 2);
         check(2, 3, &[at(0, 1), at(0, 2), at(1, 3)], 2);
         check(2, 3, &[at(0, 1), at(1, 1), at(2, 1)], 1);
+        // Three peers and three shares, of which two of the peers have nothing but the first.
+        check(2, 3, &[at(0, 1), at(1, 1), at(2, 1), at(0, 2), at(0, 3)], 2);
+        check(2, 3, &[at(0, 1), at(1, 1), at(0, 2), at(1, 3), at(2, 3)], 3);
         let not_two = |peer| peer != PeerId([2; 16]);
         assert_eq!(alive_of(Redundancy::DEFAULT, &[at(0, 1), at(1, 2)], not_two), 1);
     }

@@ -14,6 +14,7 @@ use common::proto::parts::ShardAt;
 use common::redundancy::Redundancy;
 
 use crate::schema::Chunk;
+use crate::schema::chunk::apart;
 
 /// How the peers are, for one round of planning.
 #[derive(Debug, Clone, Default)]
@@ -109,35 +110,6 @@ fn living(record: &Chunk, view: &View) -> Vec<ShardAt> {
 
 fn alive(record: &Chunk, view: &View) -> Vec<ShardAt> {
     record.shards.iter().filter(|shard| is_alive(view, shard.peer)).copied().collect()
-}
-
-/// As many shards as can be, one for each peer and of shares one for each index. Peers that come first among those given are served first:
-/// each gets a share if those before it can have others.
-fn apart(redundancy: Redundancy, shards: &[ShardAt]) -> Vec<ShardAt> {
-    let mut seen = HashSet::new();
-    let firsts: Vec<_> = shards.iter().filter(|shard| seen.insert(shard.peer)).copied().collect();
-    if redundancy.k() == 1 {
-        return firsts;
-    }
-    let mut holders = HashMap::new();
-    for first in firsts {
-        give(first.peer, shards, &mut holders, &mut HashSet::new());
-    }
-    // In the order in which they were given.
-    shards.iter().filter(|shard| holders.get(&shard.index) == Some(&shard.peer)).copied().collect()
-}
-
-/// Makes a peer the holder of one of its shares, if need be by giving its holder another one (a maximum matching by augmenting paths; there
-/// are at most 32 indices, so it goes at most so deep).
-fn give(peer: PeerId, shards: &[ShardAt], holders: &mut HashMap<u8, PeerId>, tried: &mut HashSet<u8>) -> bool {
-    for shard in shards.iter().filter(|shard| shard.peer == peer) {
-        let other = holders.get(&shard.index).copied();
-        if tried.insert(shard.index) && other.is_none_or(|other| give(other, shards, holders, tried)) {
-            holders.insert(shard.index, peer);
-            return true;
-        }
-    }
-    false
 }
 
 fn is_alive(view: &View, peer: PeerId) -> bool {

@@ -238,7 +238,7 @@ impl Repair {
             if self.jobs.len() >= AT_ONCE || !self.may_begin((account, chunk), now) {
                 continue;
             }
-            self.begin_recode(account, chunk, recode.redundancy).await?;
+            self.begin_recode((account, chunk), entry.version, recode.redundancy).await?;
         }
         self.recodes.dealt_with(begun, round);
         Ok(())
@@ -393,18 +393,20 @@ impl Repair {
     }
 
     /// Makes all shards of a chunk at another redundancy, or notes the other number of copies.
-    async fn begin_recode(&mut self, account: AccountId, chunk: ChunkId, asked: Redundancy) -> Result<(), CountError> {
+    /// With the commit of the mark, and what it asks for.
+    async fn begin_recode(&mut self, id: Id, mark: u64, asked: Redundancy) -> Result<(), CountError> {
+        let (account, chunk) = id;
         let mut txn = Txn::new(self.service.store.clone());
         let found = txn.peek(&key::chunk(account, chunk)).await.map_err(CountError::from)?;
         let Some(found) = found.map(|found| found.record) else {
-            self.note_recode(Recoding::nothing(account, chunk)).await;
+            self.note_recode(Recoding::nothing(id, mark)).await;
             return Ok(());
         };
         let wanted = self.wanted(account, chunk, asked).await?;
         let to = erasure::effective(wanted, found.sealed_len as usize);
         let from = found.redundancy;
         if from == to || (from.k() == 1 && to.k() == 1) {
-            let noted = Recoding { account, chunk, from, to, shards: Vec::new(), addresses: Vec::new() };
+            let noted = Recoding { account, chunk, mark, from, to, shards: Vec::new(), addresses: Vec::new() };
             self.note_recode(noted).await;
             return Ok(());
         }
@@ -416,12 +418,11 @@ impl Repair {
         if targets.len() < to.n() {
             return Ok(()); // the mark stays until there are peers enough
         }
-        let id = (account, chunk);
         self.busy.insert(id);
         self.spend(u64::from(found.sealed_len) * to.n() as u64);
         let service = self.service.clone();
         self.jobs.spawn(async move {
-            let made = recode(&service, id, &found, to, &targets).await;
+            let made = recode(&service, id, mark, &found, to, &targets).await;
             (id, false, made)
         });
         Ok(())
@@ -458,9 +459,9 @@ type Recoding = Recoded;
 
 impl Recoded {
     /// For a chunk that is gone: only the mark is taken away.
-    fn nothing(account: AccountId, chunk: ChunkId) -> Self {
+    fn nothing((account, chunk): Id, mark: u64) -> Self {
         let redundancy = Redundancy::DEFAULT;
-        Self { account, chunk, from: redundancy, to: redundancy, shards: Vec::new(), addresses: Vec::new() }
+        Self { account, chunk, mark, from: redundancy, to: redundancy, shards: Vec::new(), addresses: Vec::new() }
     }
 }
 
@@ -551,6 +552,7 @@ impl Job<'_> {
 async fn recode(
     service: &Arc<Service>,
     id: Id,
+    mark: u64,
     chunk: &Chunk,
     to: Redundancy,
     targets: &[PeerId],
@@ -577,7 +579,7 @@ async fn recode(
         agreed = Some(addresses);
     }
     let (from, addresses) = (chunk.redundancy, agreed.unwrap_or_default());
-    let recoded = Recoded { account: id.0, chunk: id.1, from, to, shards, addresses };
+    let recoded = Recoded { account: id.0, chunk: id.1, mark, from, to, shards, addresses };
     if service.run(&recoded, Itself).await?.changed {
         chunk.shards.iter().for_each(|shard| service.work.ask_to_compare(shard.peer));
     }

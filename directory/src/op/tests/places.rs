@@ -11,7 +11,7 @@ use crate::op::collect::{Collect, Fate};
 use crate::op::expire::Release;
 use crate::op::note::{AcceptHistory, CheckHistory, NextGeneration};
 use crate::op::place::{Lost, Placed, Recoded, Settled, Trimmed};
-use crate::schema::{Chunk, Mark, key, record};
+use crate::schema::{Chunk, Mark, Recode, key, record};
 use crate::transact::Txn;
 use common::proto::directory::Abandon;
 
@@ -93,6 +93,7 @@ async fn another_redundancy_counts_when_all_its_shards_are_there() {
     let recoded = |shards: &[ShardAt]| Recoded {
         account: a.account(),
         chunk: chunk(1),
+        mark: 0,
         from: Redundancy::DEFAULT,
         to,
         shards: shards.to_vec(),
@@ -104,6 +105,30 @@ async fn another_redundancy_counts_when_all_its_shards_are_there() {
     assert_eq!((after.redundancy, after.addresses.to_vec()), (to, addresses.clone()));
     assert_eq!(world.count(&key::held_by(peer(1))).await, 0, "the copies are nobody's now");
     assert!(!world.run(&recoded(&shards), Itself).await.unwrap().changed, "it is not of that redundancy any more");
+}
+
+/// A device asks for something else while what it had asked for before is being done.
+#[tokio::test]
+async fn a_wish_that_came_meanwhile_is_not_taken_for_the_one_that_was_fulfilled() {
+    let (world, a) = three_copies().await;
+    let at = key::recode(a.account(), chunk(1));
+    let ask = async |redundancy: &str| {
+        let value = record::encode(&Recode { redundancy: redundancy.parse().unwrap() }).unwrap();
+        let put = Write::Put { key: at.bytes().to_vec(), value };
+        world.store.commit(vec![], vec![put], Meta::default()).await.unwrap();
+        world.store.last_sequence()
+    };
+    let (from, to): (Redundancy, Redundancy) = (Redundancy::DEFAULT, "1/4".parse().unwrap());
+    let (account, chunk) = (a.account(), chunk(1));
+    let recoded = |mark, from| Recoded { account, chunk, mark, from, to, shards: Vec::new(), addresses: Vec::new() };
+    let first = ask("1/4").await;
+    let second = ask("2/4").await;
+    assert!(world.run(&recoded(first, from), Itself).await.unwrap().changed);
+    assert_eq!(world.count(&key::recodes()).await, 1);
+    assert!(!world.run(&recoded(second, from), Itself).await.unwrap().changed, "it is not of that redundancy any more");
+    assert_eq!(world.count(&key::recodes()).await, 1, "so it is looked at again");
+    assert!(!world.run(&recoded(second, to), Itself).await.unwrap().changed, "nothing is left to do");
+    assert_eq!(world.count(&key::recodes()).await, 0);
 }
 
 async fn release(world: &World, who: OfAccount, upload: VersionId) {

@@ -53,6 +53,7 @@ async fn bytes_are_counted_with_redundancy_and_what_is_over_the_quota_is_refused
     let recoded = Recoded {
         account: a.account(),
         chunk: chunk(1),
+        mark: 0,
         from: "1/3".parse().unwrap(),
         to: "1/2".parse().unwrap(),
         shards: vec![],
