@@ -20,6 +20,7 @@ pub mod orphans;
 pub mod plan;
 pub mod reconcile;
 pub mod repair;
+pub mod walk;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};

@@ -17,7 +17,7 @@ use crate::schema::Chunk;
 use crate::schema::chunk::apart;
 
 /// How the peers are, for one round of planning.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
     /// All that are in the cluster map.
     pub peers: HashMap<PeerId, PeerEntry>,

@@ -30,11 +30,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::plan::{self, Make, Plan, View};
+use super::walk::Walk;
 use super::{audit, plan::plan};
 use crate::authorize::Itself;
-use crate::kv::Entry;
 use crate::op::place::{Placed, Recoded, Settled, Trimmed};
-use crate::schema::key::{self, Range};
+use crate::schema::key;
 use crate::schema::{Chunk, Held, Pending, Recode, Version, record};
 use crate::service::Service;
 use crate::status::CountError;
@@ -46,8 +46,6 @@ const BACKLOG: usize = 100_000;
 const AT_ONCE: usize = 32;
 /// How many of them move a chunk that lacks nothing.
 const MOVES_AT_ONCE: usize = 4;
-/// Records looked at in one round, of each kind.
-const LOOKED_AT: usize = 2_000;
 /// How long an order may take: 32 shares of 8 MiB over a slow line.
 const MAKE_TIME: Duration = Duration::from_secs(120);
 /// How long a pass holds.
@@ -57,37 +55,8 @@ const AGAIN: Duration = Duration::from_secs(2);
 const AGAIN_MOST: Duration = Duration::from_secs(120);
 /// References of a chunk that are looked at for the redundancy it must keep.
 const REFERENCES: usize = 256;
-/// Pause between two walks over all chunks, as a multiple of what one took, and at least.
-const WALK_PAUSE: u32 = 20;
-const WALK_PAUSE_LEAST: Duration = Duration::from_secs(5);
 
 type Id = (AccountId, ChunkId);
-
-/// Where a walk over a range goes on, or when it begins again.
-#[derive(Debug)]
-struct Walk {
-    from: Option<Vec<u8>>,
-    /// What this walk has taken so far.
-    took: Duration,
-    again: Instant,
-    /// Entries seen in this walk.
-    seen: u64,
-}
-
-impl Walk {
-    fn new(now: Instant) -> Self {
-        Self { from: None, took: Duration::ZERO, again: now, seen: 0 }
-    }
-
-    /// A part of it was dealt with since then. Behind the last part there is a pause.
-    fn dealt_with(&mut self, since: Instant, round: Duration) {
-        self.took += since.elapsed();
-        if self.from.is_none() {
-            let least = if self.seen == 0 { Duration::ZERO } else { round.min(WALK_PAUSE_LEAST) };
-            self.again = Instant::now() + (self.took * WALK_PAUSE).max(least);
-        }
-    }
-}
 
 /// Why a peer's shards are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,6 +129,13 @@ pub async fn run(service: Arc<Service>) {
                 if let Ok((id, is_move, result)) = done {
                     repair.ended(id, is_move, result);
                 }
+                // Another redundancy is asked for of so many at once that there is no waiting for the next round.
+                if repair.recodes.is_under_way()
+                    && repair.jobs.len() <= AT_ONCE / 2
+                    && let Err(error) = repair.gather_recodes(Instant::now()).await
+                {
+                    tracing::warn!(error = telemetry::chain(&error), "what there is to repair cannot be read; tried again");
+                }
             }
             () = sleep_until(repair.next), if throttled => {}
         }
@@ -173,7 +149,11 @@ impl Repair {
     /// Looks for what there is to do, a bounded part at a time.
     async fn gather(&mut self) -> Result<(), CountError> {
         let now = Instant::now();
-        self.view = self.service.view();
+        let view = self.service.view();
+        if view != self.view {
+            self.view = view;
+            self.walks().for_each(Walk::changed);
+        }
         self.later.retain(|_, (at, _)| *at + AGAIN_MOST > now);
         self.gather_marks(now).await?;
         self.gather_peers(now).await?;
@@ -184,16 +164,23 @@ impl Repair {
         work.waiting.store(self.backlog.len() as u64, Ordering::Relaxed);
         work.waiting_bytes.store(self.backlog.values().sum(), Ordering::Relaxed);
         if nothing {
+            self.walks().for_each(Walk::all_ended);
             self.gather_rest(now).await?;
         }
         Ok(())
     }
 
+    /// Those over what asks for something.
+    fn walks(&mut self) -> impl Iterator<Item = &mut Walk> {
+        let of_peers = self.peers.values_mut().map(|(_, walk)| walk);
+        [&mut self.marks, &mut self.recodes].into_iter().chain(of_peers)
+    }
+
     async fn gather_marks(&mut self, now: Instant) -> Result<(), CountError> {
         let (begun, round) = (Instant::now(), self.service.work.settings.round);
-        let Some(entries) = step(&self.service, &mut self.marks, &key::repairs(), now).await? else { return Ok(()) };
+        let Some(entries) = self.marks.step(&self.service, &key::repairs(), now).await? else { return Ok(()) };
         let ids = entries.iter().map(|entry| key::ids_of_chunk(&entry.key)).collect::<Result<Vec<_>, _>>()?;
-        self.consider(&ids, true, now).await?;
+        self.marks.lively |= self.consider(&ids, true, now).await?;
         self.marks.dealt_with(begun, round);
         Ok(())
     }
@@ -214,15 +201,16 @@ impl Repair {
         for peer in due {
             let (begun, round) = (Instant::now(), self.service.work.settings.round);
             let Some((_, walk)) = self.peers.get_mut(&peer) else { continue };
-            let Some(entries) = step(&self.service, walk, &key::held_by(peer), now).await? else { continue };
+            let Some(entries) = walk.step(&self.service, &key::held_by(peer), now).await? else { continue };
             let mut ids = Vec::with_capacity(entries.len());
             for entry in &entries {
                 let (_, account, _) = key::ids_of_held(&entry.key)?;
                 let held: Held = record::decode(&entry.value)?;
                 ids.push((account, held.chunk));
             }
-            self.consider(&ids, false, now).await?;
+            let lively = self.consider(&ids, false, now).await?;
             if let Some((_, walk)) = self.peers.get_mut(&peer) {
+                walk.lively |= lively;
                 walk.dealt_with(begun, round);
             }
         }
@@ -231,14 +219,18 @@ impl Repair {
 
     async fn gather_recodes(&mut self, now: Instant) -> Result<(), CountError> {
         let (begun, round) = (Instant::now(), self.service.work.settings.round);
-        let Some(entries) = step(&self.service, &mut self.recodes, &key::recodes(), now).await? else { return Ok(()) };
+        let Some(entries) = self.recodes.step(&self.service, &key::recodes(), now).await? else { return Ok(()) };
         for entry in entries {
             let (account, chunk) = key::ids_of_chunk(&entry.key)?;
             let recode: Recode = record::decode(&entry.value)?;
-            if self.jobs.len() >= AT_ONCE || !self.may_begin((account, chunk), now) {
-                continue;
+            if self.jobs.len() >= AT_ONCE {
+                self.recodes.stop_at(entry.key);
+                break;
             }
-            self.begin_recode((account, chunk), entry.version, recode.redundancy).await?;
+            if self.may_begin((account, chunk), now) {
+                self.begin_recode((account, chunk), entry.version, recode.redundancy).await?;
+            }
+            self.recodes.lively |= self.busy.contains(&(account, chunk));
         }
         self.recodes.dealt_with(begun, round);
         Ok(())
@@ -248,7 +240,7 @@ impl Repair {
     /// back, and at those that lie elsewhere than their weights ask for.
     async fn gather_rest(&mut self, now: Instant) -> Result<(), CountError> {
         let (begun, round) = (Instant::now(), self.service.work.settings.round);
-        let Some(entries) = step(&self.service, &mut self.rest, &key::chunks(), now).await? else { return Ok(()) };
+        let Some(entries) = self.rest.step(&self.service, &key::chunks(), now).await? else { return Ok(()) };
         for entry in entries {
             let id = key::ids_of_chunk(&entry.key)?;
             let chunk: Chunk = record::decode(&entry.value)?;
@@ -273,8 +265,9 @@ impl Repair {
         !self.busy.contains(&id) && self.later.get(&id).is_none_or(|(at, _)| *at <= now)
     }
 
-    /// Puts chunks into the backlog that need something now.
-    async fn consider(&mut self, ids: &[Id], marked: bool, now: Instant) -> Result<(), CountError> {
+    /// Puts chunks into the backlog that need something now. Whether there is another look to be had soon.
+    async fn consider(&mut self, ids: &[Id], marked: bool, now: Instant) -> Result<bool, CountError> {
+        let mut lively = ids.iter().any(|id| self.busy.contains(id));
         let ids: Vec<_> = ids.iter().filter(|id| self.may_begin(**id, now)).copied().collect();
         let keys: Vec<_> = ids.iter().map(|(account, chunk)| key::chunk(*account, *chunk)).collect();
         let mut txn = Txn::new(self.service.store.clone());
@@ -284,15 +277,17 @@ impl Repair {
                 if marked {
                     self.settle(id).await;
                 }
+                lively |= marked;
                 continue;
             };
             match plan(&id.1, &found, &self.view) {
                 Plan::Make { .. } | Plan::Trim(_) => self.remember(id, &found),
                 Plan::Whole if marked => self.settle(id).await,
-                Plan::Whole | Plan::Wait | Plan::Nowhere | Plan::Unreadable => {}
+                Plan::Whole | Plan::Wait | Plan::Nowhere | Plan::Unreadable => continue,
             }
+            lively = true;
         }
-        Ok(())
+        Ok(lively)
     }
 
     fn remember(&mut self, id: Id, chunk: &Chunk) {
@@ -383,11 +378,10 @@ impl Repair {
                 );
                 let failures = self.later.get(&id).map_or(0, |(_, failures)| *failures);
                 let pause = AGAIN.saturating_mul(1 << failures.min(6)).min(AGAIN_MOST);
-                self.later.insert(id, (Instant::now() + pause, failures + 1));
-                // A peer's shards are walked over once for each reason: what failed is found again by a new walk.
-                for (_, walk) in self.peers.values_mut() {
-                    walk.again = walk.again.min(Instant::now() + pause);
-                }
+                let again = Instant::now() + pause;
+                self.later.insert(id, (again, failures + 1));
+                // It is found again by a new walk.
+                self.walks().for_each(|walk| walk.not_later_than(again));
             }
         }
     }
@@ -428,7 +422,8 @@ impl Repair {
         Ok(())
     }
 
-    async fn note_recode(&self, recoding: Recoding) {
+    async fn note_recode(&mut self, recoding: Recoding) {
+        self.recodes.lively = true;
         if let Err(refusal) = self.service.run(&recoding, Itself).await {
             tracing::debug!(%refusal, "another redundancy could not be noted; tried again");
         }
@@ -463,26 +458,6 @@ impl Recoded {
         let redundancy = Redundancy::DEFAULT;
         Self { account, chunk, mark, from: redundancy, to: redundancy, shards: Vec::new(), addresses: Vec::new() }
     }
-}
-
-/// Reads the next part of a range; `None` while it is not time for another walk.
-async fn step<R>(
-    service: &Service,
-    walk: &mut Walk,
-    range: &Range<R>,
-    now: Instant,
-) -> Result<Option<Vec<Entry>>, CountError> {
-    if walk.from.is_none() {
-        if now < walk.again {
-            return Ok(None);
-        }
-        (walk.took, walk.seen) = (Duration::ZERO, 0);
-    }
-    let from = walk.from.as_deref().unwrap_or(&range.from);
-    let page = service.store.scan(from, &range.to, LOOKED_AT).await?;
-    walk.from = page.next();
-    walk.seen += page.entries.len() as u64;
-    Ok(Some(page.entries))
 }
 
 /// One chunk, and what shards of it are made from.
