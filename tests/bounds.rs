@@ -28,6 +28,7 @@ use common::proto::enroll::{Enroll, EnrollGuest, EnrollRequest};
 use common::proto::peer::*;
 use common::proto::{Refusal, Request};
 use peak_alloc::PeakAlloc;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use specimen::{Numbers, Seeded, seeded};
@@ -56,11 +57,29 @@ struct Worst {
     inputs: usize,
 }
 
+/// One type of message. What is tried on it is compiled once, and not for each.
+struct Kind {
+    name: String,
+    /// A valid one.
+    valid: fn(seed: u64) -> Vec<u8>,
+    is_taken: fn(&[u8]) -> bool,
+}
+
+impl Kind {
+    fn of<T: DeserializeOwned + Serialize>(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            valid: |seed| codec::encode(&seeded::<T>(seed)).unwrap(),
+            is_taken: |input| codec::decode::<T>(input).is_ok(),
+        }
+    }
+}
+
 impl Worst {
-    fn try_one<T: DeserializeOwned>(&mut self, name: &str, input: &[u8]) {
+    fn try_one(&mut self, Kind { name, is_taken, .. }: &Kind, input: &[u8]) {
         ALLOCATOR.reset_peak_usage();
         let before = ALLOCATOR.current_usage();
-        let decoded = codec::decode::<T>(input).is_ok();
+        let decoded = is_taken(input);
         let peak = ALLOCATOR.peak_usage().saturating_sub(before);
         assert!(
             peak <= PER_BYTE * input.len() + FLAT,
@@ -95,52 +114,50 @@ fn varint(number: u64) -> Vec<u8> {
 const CLAIMS: [u64; 10] =
     [u64::MAX, 1 << 62, 1 << 32, MESSAGE_BYTES as u64 - 64, 1 << 16, 4_096, 2_048, 1_024, 1_000, 256];
 
-fn attack<T: DeserializeOwned + serde::Serialize>(worst: &mut Worst, name: &str, seed: u64) {
-    let valid = codec::encode(&seeded::<T>(seed)).unwrap();
-    worst.try_one::<T>(name, &valid);
+fn attack(worst: &mut Worst, kind: &Kind, seed: u64) {
+    let valid = (kind.valid)(seed);
+    worst.try_one(kind, &valid);
     let zeros = vec![0; 160 << 10];
     for at in 0..=valid.len() {
-        worst.try_one::<T>(name, &valid[..at]);
+        worst.try_one(kind, &valid[..at]);
         for claim in CLAIMS {
             let claimed = [&valid[..at], &varint(claim)].concat();
-            worst.try_one::<T>(name, &claimed);
+            worst.try_one(kind, &claimed);
             if at < valid.len() {
-                worst.try_one::<T>(name, &[&claimed, &valid[at + 1..]].concat());
+                worst.try_one(kind, &[&claimed, &valid[at + 1..]].concat());
             }
             // As many smallest items as were promised, of one byte each and of the bytes of ids.
             if (256..=4_096).contains(&claim) {
                 for each in [1, 2, 4, 40] {
                     let items = usize::try_from(claim).unwrap() * each;
-                    worst.try_one::<T>(name, &[&claimed, &zeros[..items.min(zeros.len())]].concat());
+                    worst.try_one(kind, &[&claimed, &zeros[..items.min(zeros.len())]].concat());
                 }
             }
         }
     }
 }
 
-fn noise<T: DeserializeOwned>(worst: &mut Worst, name: &str, seed: u64) {
+fn noise(worst: &mut Worst, kind: &Kind, seed: u64) {
     let mut numbers = Seeded(seed);
     for _ in 0..50 {
         let len = usize::try_from(numbers.below(2_000)).unwrap();
         let mut bytes = Vec::with_capacity(len);
         bytes.resize_with(len, || u8::try_from(numbers.below(256)).unwrap());
-        worst.try_one::<T>(name, &bytes);
+        worst.try_one(kind, &bytes);
     }
     for fill in [0, 1, 64, 250, 251, 252, 253, 255] {
         for len in [10, 1_000, MESSAGE_BYTES, MESSAGE_BYTES + 1] {
-            worst.try_one::<T>(name, &vec![fill; len]);
+            worst.try_one(kind, &vec![fill; len]);
         }
     }
 }
 
 fn both<R: Request>(worst: &mut Worst, tags: &mut Vec<(u16, &'static str)>) {
     tags.push((R::TAG, R::NAME));
-    for seed in 0..6 {
-        attack::<R>(worst, R::NAME, seed);
-        attack::<R::Response>(worst, &format!("answer to {}", R::NAME), seed);
+    for kind in [Kind::of::<R>(R::NAME), Kind::of::<R::Response>(format!("answer to {}", R::NAME))] {
+        (0..6).for_each(|seed| attack(worst, &kind, seed));
+        noise(worst, &kind, u64::from(R::TAG));
     }
-    noise::<R>(worst, R::NAME, u64::from(R::TAG));
-    noise::<R::Response>(worst, &format!("answer to {}", R::NAME), u64::from(R::TAG));
 }
 
 macro_rules! all {
@@ -177,11 +194,14 @@ fn no_message_makes_its_decoder_allocate_more_than_a_small_multiple_of_its_lengt
         PeerRequest { PutShard GetShard PutChain FetchShard DropShards CondemnShards MakeShard Digest ListShards ReadShard }
         EnrollRequest { Enroll EnrollGuest }
     }
-    for seed in 0..6 {
-        attack::<Refusal>(&mut worst, "Refusal", seed);
-        attack::<ClusterMap>(&mut worst, "ClusterMap", seed);
-        attack::<Grant>(&mut worst, "Grant", seed);
-        attack::<Pass>(&mut worst, "Pass", seed);
+    let others = [
+        Kind::of::<Refusal>("Refusal"),
+        Kind::of::<ClusterMap>("ClusterMap"),
+        Kind::of::<Grant>("Grant"),
+        Kind::of::<Pass>("Pass"),
+    ];
+    for kind in &others {
+        (0..6).for_each(|seed| attack(&mut worst, kind, seed));
     }
     let Worst { per_byte, flat, names, inputs } = worst;
     let shown = format!("{inputs} inputs; {flat} bytes for a short one; per 100 bytes of a long one {names:?}");

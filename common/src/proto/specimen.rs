@@ -57,6 +57,7 @@ impl Numbers for Seeded {
 }
 
 /// A value of the type, or `None` where the numbers made one that the type refuses.
+#[inline(never)] // what a type's making takes is compiled once, and not for each use: there are 150 of them
 pub(crate) fn specimen<T: DeserializeOwned>(numbers: &mut dyn Numbers) -> Option<T> {
     T::deserialize(Maker(numbers)).ok()
 }

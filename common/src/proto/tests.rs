@@ -13,7 +13,7 @@ use super::frame::{Request, decode_response, encode_refusal, encode_request, enc
 use super::peer::*;
 use super::specimen::{Fixed, seeded, specimen};
 use super::{FrameHead, Refusal};
-use crate::codec;
+use crate::codec::{self, CodecError};
 use crate::grant::Grant;
 use crate::limits::FRAME_HEADER_BYTES;
 use crate::map::ClusterMap;
@@ -58,6 +58,17 @@ fn head_and_message(framed: &[u8]) -> (FrameHead, &[u8]) {
     (FrameHead::parse(head.try_into().unwrap()).unwrap(), message)
 }
 
+/// Compiled once for each type, and not for each use.
+#[inline(never)]
+fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, CodecError> {
+    codec::encode(value)
+}
+
+#[inline(never)]
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    codec::decode(bytes)
+}
+
 fn round_trips<R: Request + PartialEq + Debug>(seed: u64)
 where
     R::Response: PartialEq + Debug,
@@ -66,7 +77,7 @@ where
     let framed = encode_request(&request).unwrap();
     let (head, message) = head_and_message(&framed);
     assert_eq!((head.tag, head.len), (R::TAG, message.len()));
-    assert_eq!(codec::decode::<R>(message).unwrap(), request);
+    assert_eq!(decode::<R>(message).unwrap(), request);
 
     let response: R::Response = seeded(seed);
     let framed = encode_response(&response).unwrap();
@@ -80,18 +91,18 @@ where
 }
 
 fn survives_damage<R: Request>(seed: u64, at: usize, bit: u8, cut: usize) {
-    let mut message = codec::encode(&seeded::<R>(seed)).unwrap();
+    let mut message = encode(&seeded::<R>(seed)).unwrap();
     let len = message.len();
     if len > 0 {
         message[at % len] ^= 1 << (bit % 8);
-        let _ = codec::decode::<R>(&message);
-        let _ = codec::decode::<R>(&message[..cut % len]);
+        let _ = decode::<R>(&message);
+        let _ = decode::<R>(&message[..cut % len]);
     }
 }
 
 fn survives_noise<R: Request>(noise: &[u8]) {
-    let _ = codec::decode::<R>(noise);
-    let _ = codec::decode::<R::Response>(noise);
+    let _ = decode::<R>(noise);
+    let _ = decode::<R::Response>(noise);
 }
 
 proptest! {
@@ -117,9 +128,9 @@ proptest! {
         let _ = EnrollRequest::decode(tag % 128, &noise);
         let _ = PeerRequest::decode(tag % 16, &noise);
         let _ = EnrollRequest::decode(tag % 4, &noise);
-        let _ = codec::decode::<Refusal>(&noise);
-        let _ = codec::decode::<ClusterMap>(&noise);
-        let _ = codec::decode::<Grant>(&noise);
+        let _ = decode::<Refusal>(&noise);
+        let _ = decode::<ClusterMap>(&noise);
+        let _ = decode::<Grant>(&noise);
     }
 }
 
@@ -130,7 +141,7 @@ fn hex(bytes: &[u8]) -> String {
 fn fixed<T: Serialize + DeserializeOwned>() -> String {
     let value: T =
         (0..31).find_map(|start| specimen(&mut Fixed(start))).expect("the fixed numbers make a valid specimen");
-    hex(&codec::encode(&value).unwrap())
+    hex(&encode(&value).unwrap())
 }
 
 fn golden<R: Request>(lines: &mut BTreeMap<String, String>) {
@@ -146,7 +157,7 @@ fn the_bytes_of_every_message_are_what_they_were() {
     lines.insert("statement ClusterMap".to_owned(), fixed::<ClusterMap>());
     lines.insert("statement Grant".to_owned(), fixed::<Grant>());
     lines.insert("statement Pass".to_owned(), fixed::<Pass>());
-    for (number, refusal) in (0_u32..31).map(|n| (n, codec::decode::<Refusal>(&refusal_bytes(n)).unwrap())) {
+    for (number, refusal) in (0_u32..31).map(|n| (n, decode::<Refusal>(&refusal_bytes(n)).unwrap())) {
         lines.insert(format!("refusal {number:02}"), format!("{refusal:?}"));
     }
     let now: String = lines.iter().map(|(name, bytes)| format!("{name}: {bytes}\n")).collect();
@@ -165,7 +176,7 @@ fn the_numbers_of_what_became_of_a_copy_are_what_they_were() {
         (ChainOutcome::Unreachable, "02"),
     ];
     for (outcome, bytes) in outcomes {
-        assert_eq!(hex(&codec::encode(&outcome).unwrap()), bytes);
+        assert_eq!(hex(&encode(&outcome).unwrap()), bytes);
     }
 }
 
@@ -173,7 +184,7 @@ fn the_numbers_of_what_became_of_a_copy_are_what_they_were() {
 fn refusal_bytes(number: u32) -> Vec<u8> {
     (0..4)
         .map(|zeros| [vec![u8::try_from(number).unwrap()], vec![0; zeros]].concat())
-        .find(|bytes| codec::decode::<Refusal>(bytes).is_ok())
+        .find(|bytes| decode::<Refusal>(bytes).is_ok())
         .expect("a refusal with this number")
 }
 

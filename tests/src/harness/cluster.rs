@@ -72,7 +72,7 @@ pub struct Cluster {
     root: PathBuf,
     /// Deletes the folder, unless the cluster is kept.
     temporary: Option<TempDir>,
-    /// A cluster on lines of its own is looked at with a clock: nothing else runs meanwhile.
+    /// A cluster on lines of its own is looked at with a clock: nothing that computes much runs meanwhile.
     _turn: Turn,
 }
 

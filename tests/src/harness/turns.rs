@@ -1,19 +1,22 @@
-//! Turns: tests that look at how long something takes run alone, all others side by side.
+//! Turns: tests that look at how long something takes run where it is quiet, two at a time, all others side by side.
 //!
-//! Whoever waits to be alone goes before those who come later. A thread that has a turn gets further ones at once, so a test may start
+//! Two wait for their lines more than they compute. Whoever waits for quiet goes before those who come later. A thread that has a turn gets further ones at once, so a test may start
 //! several clusters.
 
 use std::cell::Cell;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
+/// Tests at once, where it is quiet.
+const QUIET: usize = 2;
+
 #[derive(Default)]
 struct State {
     together: usize,
-    alone: bool,
-    waiting_alone: usize,
+    quiet: usize,
+    waiting_for_quiet: usize,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { together: 0, alone: false, waiting_alone: 0 });
+static STATE: Mutex<State> = Mutex::new(State { together: 0, quiet: 0, waiting_for_quiet: 0 });
 static CHANGED: Condvar = Condvar::new();
 
 thread_local! {
@@ -28,7 +31,7 @@ pub(super) struct Turn {
 
 #[derive(Debug)]
 enum Kind {
-    Alone,
+    Quiet,
     Together,
     /// Another turn of the same thread counts.
     Within,
@@ -39,23 +42,23 @@ fn state() -> MutexGuard<'static, State> {
 }
 
 impl Turn {
-    /// Waits until nobody has a turn, or until nobody is alone.
-    pub(super) fn take(alone: bool) -> Self {
+    /// Waits until none but another that wants quiet has a turn, or until none such has or waits for one.
+    pub(super) fn take(quiet: bool) -> Self {
         let before = TURNS.with(|turns| turns.replace(turns.get() + 1));
         if before > 0 {
             return Self { kind: Kind::Within };
         }
         let mut state = state();
-        if alone {
-            state.waiting_alone += 1;
-            while state.alone || state.together > 0 {
+        if quiet {
+            state.waiting_for_quiet += 1;
+            while state.quiet == QUIET || state.together > 0 {
                 state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            state.waiting_alone -= 1;
-            state.alone = true;
-            return Self { kind: Kind::Alone };
+            state.waiting_for_quiet -= 1;
+            state.quiet += 1;
+            return Self { kind: Kind::Quiet };
         }
-        while state.alone || state.waiting_alone > 0 {
+        while state.quiet > 0 || state.waiting_for_quiet > 0 {
             state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         state.together += 1;
@@ -68,7 +71,7 @@ impl Drop for Turn {
         TURNS.with(|turns| turns.set(turns.get().saturating_sub(1)));
         let mut state = state();
         match self.kind {
-            Kind::Alone => state.alone = false,
+            Kind::Quiet => state.quiet -= 1,
             Kind::Together => state.together -= 1,
             Kind::Within => return,
         }
