@@ -204,3 +204,16 @@ pub trait Progress: Send + Sync {
     /// Something that the user should know and that stops nothing.
     fn note(&self, text: &str);
 }
+
+/// Nobody is told.
+pub(crate) struct Silent;
+
+impl Progress for Silent {
+    fn expect(&self, _: u64) {}
+    fn read(&self, _: u64) {}
+    fn stored(&self, _: u64) {}
+    fn put(&self, _: PutDone) {}
+    fn got(&self, _: GetDone) {}
+    fn failed(&self, _: &str, _: FileError) {}
+    fn note(&self, _: &str) {}
+}

@@ -18,7 +18,7 @@ use crate::folder;
 use crate::local::write::Durability;
 use crate::names::RemotePath;
 use crate::session::{Session, SessionOptions};
-use crate::transfer::{FileError, GetDone, GetOptions, Progress, PutDone};
+use crate::transfer::{GetOptions, Silent};
 
 /// Files that are fetched by turns.
 const FILES: usize = 64;
@@ -129,17 +129,4 @@ async fn fetch_all(
 
 pub(super) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1_000.0
-}
-
-/// Nobody is told.
-struct Silent;
-
-impl Progress for Silent {
-    fn expect(&self, _: u64) {}
-    fn read(&self, _: u64) {}
-    fn stored(&self, _: u64) {}
-    fn put(&self, _: PutDone) {}
-    fn got(&self, _: GetDone) {}
-    fn failed(&self, _: &str, _: FileError) {}
-    fn note(&self, _: &str) {}
 }

@@ -41,6 +41,7 @@ pub(super) async fn run(context: &mut Context, args: Cat) -> Outcome {
             }
             (None, Some(path)) => {
                 let session = context.session().await?;
+                session.warm_up();
                 let found = cancel.guard(find(&session, &path, at, args.force)).await.ok_or(Interrupted)?;
                 (session, path, found)
             }

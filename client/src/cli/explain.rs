@@ -156,9 +156,9 @@ fn judge_folder(error: &FolderError) -> Option<Verdict> {
         FolderError::Refused { source, .. } => judge_refusal(source),
         FolderError::IsAFolder { .. } => failure(Exit::Failure, "add -r for a folder with all that is in it"),
         FolderError::Destination { path, why } => judge_destination(path, *why),
-        FolderError::NotFound { .. } => Verdict::new(Exit::Failure),
+        FolderError::NotFound { .. } => failure(Exit::Failure, "see what is there with shoal ls"),
+        FolderError::NotAFile { .. } => failure(Exit::Failure, "see what is in it with shoal ls"),
         FolderError::NotAFolder { .. }
-        | FolderError::NotAFile { .. }
         | FolderError::IsALink { .. }
         | FolderError::Root { .. }
         | FolderError::Same { .. }
@@ -505,6 +505,8 @@ mod tests {
         check(refused(over), Exit::Quota, "5 of 7 are used");
         check(refused(Refusal::NoPolicy), Exit::Usage, "--keep-within");
         check(refused(Refusal::TooLarge(What::Body)), Exit::Failure, "over its limit");
+        let missing = FolderError::NotFound { path: "/a/b".to_owned(), nearest: "the folder /a".to_owned() };
+        check(missing, Exit::Failure, "shoal ls");
         check(FolderError::Exists { path: "/x".to_owned() }, Exit::Conflict, "/x exists already");
         check(DownError::from(IntegrityError::Digest), Exit::Integrity, "digest");
         check(Interrupted, Exit::Interrupted, "interrupted");

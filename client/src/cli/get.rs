@@ -52,6 +52,7 @@ pub(super) async fn run(context: &mut Context, args: Get) -> Outcome {
         Some(opened) => opened.session.clone(),
         None => context.session().await?,
     };
+    session.warm_up();
     let cancel = context.cancel.clone();
     let to_stdout = args.dest == "-";
     let mut reporter = context.reporter(Direction::Down);

@@ -44,18 +44,17 @@ pub(super) async fn run(context: &mut Context, args: Put) -> Outcome {
         return Ok(reporter.finish("end"));
     }
     let session = context.session().await?;
+    session.warm_up();
     let cancel = context.cancel.clone();
-    let redundancy = match args.redundancy {
-        Some(redundancy) => redundancy,
-        // What a folder on the way there asks for, or else the cluster.
-        None => folder::resolve(&session, &dest).await?.redundancy().unwrap_or_else(|| session.redundancy()),
-    };
+    let resolved = cancel.guard(folder::resolve(&session, &dest)).await.ok_or(Interrupted)??;
+    // What a folder on the way there asks for, or else the cluster.
+    let redundancy = args.redundancy.or_else(|| resolved.redundancy()).unwrap_or_else(|| session.redundancy());
     let progress = Arc::clone(&reporter) as Arc<dyn Progress>;
     let fanout = args.fanout.into();
     let options = PutOptions { redundancy, fanout, compression, cancel: cancel.clone(), progress };
     let (send, jobs) = mpsc::channel(JOBS_IN_FLIGHT);
     let work = Work { session: session.clone(), reporter: Arc::clone(&reporter), jobs: send };
-    let producing = cancel.guard(produce(work, sources, dest));
+    let producing = cancel.guard(produce(work, sources, dest, resolved));
     let (produced, stored) = tokio::join!(producing, up::put_files(&session, jobs, &options));
     produced.ok_or(Interrupted)??;
     stored?;
@@ -142,8 +141,7 @@ impl Named {
     }
 }
 
-async fn produce(work: Work, sources: Vec<Named>, dest: RemotePath) -> anyhow::Result<()> {
-    let resolved = folder::resolve(&work.session, &dest).await?;
+async fn produce(work: Work, sources: Vec<Named>, dest: RemotePath, resolved: Resolved) -> anyhow::Result<()> {
     let brings = match sources.as_slice() {
         [one] => one.brings(),
         _ => Brings::Several,

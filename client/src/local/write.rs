@@ -121,10 +121,7 @@ impl Download {
                     return Ok(Self { file, temporary, destination, finished, kept, left, _within: within });
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                Err(error) if error.kind() == ErrorKind::NotFound => {
-                    return Err(LocalError::NoFolder { path: folder_of(&destination).to_owned() });
-                }
-                Err(error) => return Err(LocalError::io("create", &destination)(error)),
+                Err(error) => return Err(not_created(error, &destination)),
             }
         }
     }
@@ -146,10 +143,7 @@ impl Download {
         let file = match partial::claim(&temporary) {
             Ok(Some(file)) => file,
             Ok(None) => return Self::create(destination, links, within),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(LocalError::NoFolder { path: folder_of(&seen).to_owned() });
-            }
-            Err(error) => return Err(LocalError::io("create", &seen)(error)),
+            Err(error) => return Err(not_created(error, &seen)),
         };
         let left = file.metadata().map_err(LocalError::io("look at", &temporary))?.len();
         Ok(Self { file, temporary, destination: seen, finished: false, kept: true, left, _within: within })
@@ -313,6 +307,15 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Why no file could be made beside the destination. A folder may be there and take none, like those of the kernel.
+fn not_created(error: std::io::Error, destination: &Path) -> LocalError {
+    let folder = folder_of(destination);
+    if error.kind() == ErrorKind::NotFound && !folder.is_dir() {
+        return LocalError::NoFolder { path: folder.to_owned() };
+    }
+    LocalError::io("create", destination)(error)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{MetadataExt, symlink};
@@ -381,6 +384,7 @@ mod tests {
         assert!(matches!(create(folder.path()), LocalError::IsAFolder { .. }));
         assert!(matches!(create(Path::new("/dev/null")), LocalError::Special { .. }));
         assert!(matches!(create(&folder.path().join("no/file")), LocalError::NoFolder { .. }));
+        assert!(matches!(create(Path::new("/proc/file")), LocalError::Io { action: "create", .. }));
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Directory {
         &self.base
     }
 
+    /// How far away it is, as far as is known.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.link.current().map(|connection| connection.round_trip())
+    }
+
     /// Where the map says that it is now comes first, where it was second.
     pub(super) fn follow(&self, now: &[String]) {
         if self.fixed || now.is_empty() {

@@ -24,7 +24,7 @@ use common::id::{AccountId, ClusterId, DeviceId, NodeId, PeerId};
 use common::identity::role::peer_name;
 use common::identity::{Credentials, StatementPublic};
 use common::limits::ADDRESSES;
-use common::map::ClusterMap;
+use common::map::{ClusterMap, PeerState};
 use common::proto::Request;
 use common::proto::directory::{Conflicts, GetMap, Renew, Welcome};
 use common::proto::parts::{Addresses, Der};
@@ -54,6 +54,10 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 const MAP_EVERY: Duration = Duration::from_secs(10);
 /// Two looks for a newer map are at least so far apart, however many call for one.
 const MAP_PAUSE: Duration = Duration::from_millis(250);
+/// From here on a round trip is worth dialling peers before it is known which.
+const FAR: Duration = Duration::from_millis(10);
+/// How many of them: a file is on some of them, a put begins with some.
+const WARM: usize = 8;
 
 /// How a session is opened.
 #[derive(Debug, Clone, Default)]
@@ -267,6 +271,18 @@ impl Session {
             Link::new(self.0.endpoint.clone(), self.0.to_peers.clone(), name, texts(&entry.addresses))
         });
         Ok(link.clone())
+    }
+
+    /// Dials peers while the directory is asked what to ask them, where each answer takes long to come. Returns at once.
+    pub fn warm_up(&self) {
+        if self.0.directory.round_trip().is_none_or(|round_trip| round_trip < FAR) {
+            return;
+        }
+        let map = self.map();
+        let online = map.peers.iter().filter(|entry| entry.state == PeerState::Online);
+        for link in online.take(WARM).filter_map(|entry| self.peer(entry.peer).ok()) {
+            link.dial();
+        }
     }
 
     /// What this session has sent and received so far, on all its connections.

@@ -181,6 +181,7 @@ async fn feed(up: &Arc<Up>, jobs: &mut mpsc::Receiver<PutJob>) -> Result<(), UpE
     tasks.spawn(pack::run(Arc::clone(up), packed));
     let files = Arc::new(Semaphore::new(FILES_AT_ONCE));
     while let Some(job) = jobs.recv().await {
+        up.tally.take();
         let size = size_of(&job.source);
         if size.is_some_and(|size| size < PACK_FILE_MAX as u64) {
             // A packer that is gone has told why.
@@ -199,6 +200,7 @@ async fn feed(up: &Arc<Up>, jobs: &mut mpsc::Receiver<PutJob>) -> Result<(), UpE
             done.map_err(|panic| UpError::Bug(panic.to_string()))?;
         }
     }
+    up.tally.close();
     drop(small);
     while let Some(done) = tasks.join_next().await {
         done.map_err(|panic| UpError::Bug(panic.to_string()))?;

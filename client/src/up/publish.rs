@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use common::bounded::BoundedVec;
 use common::id::{NodeId, RequestId, VersionId};
 use common::limits::{ANSWER_BYTES, PUBLISH_FILES};
 use common::proto::directory::{Expect, FilePublished, InlinePage, NewContent, NewFile, Publish};
@@ -161,10 +162,16 @@ impl Batch {
     }
 
     async fn publish(self, up: Arc<Up>, upload: VersionId) {
-        let Ok(files) = self.files.try_into() else { return };
-        let publish = Publish { request: RequestId::random(), upload, files, done: false };
+        let Ok(files): Result<BoundedVec<NewFile, PUBLISH_FILES>, _> = self.files.try_into() else { return };
+        // With what is published last the upload ends, and is not to be abandoned.
+        let own = files.iter().any(|file| file.version == upload);
+        let done = own || up.tally.are_the_last(files.len());
+        let publish = Publish { request: RequestId::random(), upload, files, done };
         match up.session.call_directory(&publish).await {
             Ok(published) => {
+                if done && published.results.iter().all(|result| matches!(result, FilePublished::Visible(_))) {
+                    up.open_uploads().remove(&upload);
+                }
                 for (reply, result) in self.replies.into_iter().zip(published.results) {
                     reply.send(Ok(result)).ok();
                 }

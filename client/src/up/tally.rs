@@ -15,6 +15,10 @@ pub(super) struct Tally {
 #[derive(Default)]
 struct State {
     report: PutReport,
+    taken: usize,
+    counted: usize,
+    /// No more will come.
+    closed: bool,
     fatal: Option<UpError>,
 }
 
@@ -23,9 +27,26 @@ impl Tally {
         Self { state: Mutex::default(), failed: Notify::new() }
     }
 
+    /// One more file has come.
+    pub(super) fn take(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).taken += 1;
+    }
+
+    /// All have come.
+    pub(super) fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+    }
+
+    /// Whether so many files, none of which was counted yet, are all that are left.
+    pub(super) fn are_the_last(&self, files: usize) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.closed && state.counted + files == state.taken
+    }
+
     /// Counts one file, and tells the progress.
     pub(super) fn count(&self, progress: &dyn Progress, shown: &str, result: Result<PutDone, UpError>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.counted += 1;
         let report = &mut state.report;
         match result {
             Ok(done) => {
@@ -62,5 +83,22 @@ impl Tally {
 
     pub(super) fn report(&self) -> PutReport {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).report
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::Silent;
+
+    #[test]
+    fn files_are_the_last_when_all_have_come_and_nothing_else_is_left() {
+        let tally = Tally::new();
+        (0..3).for_each(|_| tally.take());
+        assert!(!tally.are_the_last(3), "more may come");
+        tally.close();
+        assert!(tally.are_the_last(3) && !tally.are_the_last(2));
+        tally.count(&Silent, "one", Err(UpError::FolderThere));
+        assert!(tally.are_the_last(2));
     }
 }

@@ -1,6 +1,7 @@
 //! Connection: one QUIC connection, and who is at its other end.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use quinn::VarInt;
 use rustls_pki_types::CertificateDer;
@@ -27,6 +28,12 @@ impl Connection {
     #[must_use]
     pub fn remote(&self) -> SocketAddr {
         self.0.remote_address()
+    }
+
+    /// How long a packet and its acknowledgement take now, smoothed; with what the other end computes in between.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.0.rtt()
     }
 
     /// `None` only for a protocol that no configuration of ours agrees on.

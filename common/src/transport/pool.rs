@@ -144,6 +144,13 @@ impl Link {
         }
     }
 
+    /// Has it dialled, for whoever will want it soon. Returns at once.
+    pub fn dial(&self) {
+        if self.current().is_none() {
+            self.0.demand.notify_one();
+        }
+    }
+
     /// Waits for a connection, dialling as often as it takes.
     pub async fn next_connection(&self) -> Connection {
         let mut state = self.0.state.clone();
