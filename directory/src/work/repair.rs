@@ -386,8 +386,7 @@ impl Repair {
         }
     }
 
-    /// Makes all shards of a chunk at another redundancy, or notes the other number of copies.
-    /// With the commit of the mark, and what it asks for.
+    /// Makes all shards of a chunk at another redundancy, or notes the other number of copies. `mark` is the commit of what asks for it.
     async fn begin_recode(&mut self, id: Id, mark: u64, asked: Redundancy) -> Result<(), CountError> {
         let (account, chunk) = id;
         let mut txn = Txn::new(self.service.store.clone());
