@@ -7,7 +7,7 @@
 //!   [`inventory`];
 //! - the wire: [`proto`];
 //! - who is who, and how bytes travel: [`line`], [`ticket`], [`share`], [`identity`], [`transport`];
-//! - the process around it: [`disk`], [`telemetry`].
+//! - the process around it: [`disk`], [`heap`], [`telemetry`].
 
 pub mod address;
 pub mod bounded;
@@ -16,6 +16,7 @@ pub mod codec;
 pub mod disk;
 pub mod erasure;
 pub mod grant;
+pub mod heap;
 pub mod history;
 pub mod id;
 pub mod identity;

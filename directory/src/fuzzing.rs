@@ -57,6 +57,7 @@ pub fn journal(bytes: &[u8]) {
         time: common::time::Timestamp(1),
         request: None,
         essential: false,
+        read_at: None,
     };
     for sequence in 1..=u64::from(*count) {
         let Some(([change, len], behind)) = rest.split_first_chunk::<2>() else { break };

@@ -120,7 +120,8 @@ async fn attempt<O: Operation>(
     if !txn.changes() {
         return Ok(Attempt::Answered(answer));
     }
-    let meta = Meta { actor: who.actor(), time: context.now, request: operation.request(), essential: O::ESSENTIAL };
+    let (actor, request, read_at) = (who.actor(), operation.request(), txn.read_at());
+    let meta = Meta { actor, time: context.now, request, essential: O::ESSENTIAL, read_at: Some(read_at) };
     match commit(store, O::NAME, txn, meta).await? {
         Some(sequence) => {
             O::settle(&mut answer, sequence);

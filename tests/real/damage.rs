@@ -213,6 +213,7 @@ fn a_damaged_file_of_the_directory_is_done_without_or_named() {
         // The journal is the truth: one that is whole and too short counts, and an index that knows more does not.
         ("store/journal/", Then::RefusesOrSays(&["journal", NEXT], "the index is of no use")),
         ("store/lock", Then::Serves),
+        ("store/reached", Then::Serves),
         ("store/state", Then::Says("the index is rebuilt from the journal")),
     ];
     let (data, log) = (fixture.cluster.directory_data(), fixture.cluster.directory_log());

@@ -71,6 +71,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// Runs the command line of this process.
 #[must_use]
 pub fn main() -> ExitCode {
+    common::heap::keep();
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {

@@ -1,7 +1,7 @@
 //! Local: the side of a transfer that lies in this machine's file system.
 //!
 //! In reading order: [`walk`] (what lies there), [`read`] (content that must hold still while it is read), [`write`] (content that
-//! appears whole or not at all), [`partial`] (what an interrupted one leaves), [`place`] (folders and links). Everything here blocks: call it off the async threads.
+//! appears whole or not at all), `unnamed` (how it does where that is possible), [`partial`] (what an interrupted one leaves), [`place`] (folders and links). Everything here blocks: call it off the async threads.
 
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ pub(crate) mod direct;
 pub mod partial;
 pub mod place;
 pub mod read;
+mod unnamed;
 pub mod walk;
 pub mod write;
 

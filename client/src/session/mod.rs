@@ -273,9 +273,14 @@ impl Session {
         Ok(link.clone())
     }
 
+    /// Whether the directory's answers take long to come, and so probably those of peers.
+    pub(crate) fn is_far(&self) -> bool {
+        self.0.directory.round_trip().is_some_and(|round_trip| round_trip >= FAR)
+    }
+
     /// Dials peers while the directory is asked what to ask them, where each answer takes long to come. Returns at once.
     pub fn warm_up(&self) {
-        if self.0.directory.round_trip().is_none_or(|round_trip| round_trip < FAR) {
+        if !self.is_far() {
             return;
         }
         let map = self.map();

@@ -14,7 +14,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use super::chunk::{StoredChunk, known, store_plain};
 use super::publish::Ready;
 use super::upload::Upload;
-use super::{CHUNKS_IN_FLIGHT, INLINE_FILE_BYTES, Up, UpError};
+use super::{INLINE_FILE_BYTES, Up, UpError};
 use crate::cut::Cutter;
 use crate::local::LocalError;
 use crate::local::read::SourceFile;
@@ -89,7 +89,7 @@ async fn store(
     job: &PutJob,
     source: Source,
 ) -> Result<PutDone, UpError> {
-    let (cuts, cut) = mpsc::channel(CHUNKS_IN_FLIGHT);
+    let (cuts, cut) = mpsc::channel(up.chunks);
     let (nexts, next) = mpsc::channel(EXTENTS_QUEUED);
     let reader = {
         let up = Arc::clone(up);
@@ -157,8 +157,8 @@ async fn ask(
 ) -> Result<(), UpError> {
     let mut seen: HashSet<ChunkId> = HashSet::new();
     let mut storing = JoinSet::new();
-    let mut batch = Vec::with_capacity(CHUNKS_IN_FLIGHT);
-    while cuts.recv_many(&mut batch, CHUNKS_IN_FLIGHT).await > 0 {
+    let mut batch = Vec::with_capacity(up.chunks);
+    while cuts.recv_many(&mut batch, up.chunks).await > 0 {
         if seen.len() >= REMEMBERED {
             seen.clear();
             if nexts.send(Next::Forget).await.is_err() {

@@ -6,7 +6,7 @@
 //!
 //! Guarantees: nothing is visible before every chunk of it has enough shards durable on different peers and is registered; a
 //! file that changed while it was read is not published; a failed or cancelled put abandons what it had begun. At most
-//! [`CHUNKS_IN_FLIGHT`] chunks are in memory, whatever the size and number of the files.
+//! [`CHUNKS_IN_FLIGHT`] chunks, or [`CHUNKS_IN_FLIGHT_FAR`], are in memory, whatever the size and number of the files.
 //!
 //! Sketch, `1/3`: 1.4 CPU s a GiB for cutting, naming and sealing, then 0.5 a copy for sending. Hashing and sealing run on
 //! blocking threads, one a core; the reader runs ahead of them by what the budget lets it.
@@ -55,6 +55,9 @@ use upload::Upload;
 
 /// Chunks between the reader and their last durable shard: up to 8 MiB each, 3 on average. Twice as many only touch more memory.
 pub const CHUNKS_IN_FLIGHT: usize = 8;
+/// The same where round trips are long. A chunk is asked for, sent and answered, which takes three of them at worst: this is what 1 Gbit/s brings
+/// in that time over 50 ms, twice.
+pub const CHUNKS_IN_FLIGHT_FAR: usize = 20;
 /// Files of chunks of their own that are read at once.
 const FILES_AT_ONCE: usize = 4;
 /// Up to this size a file's manifest surely fits into the request that publishes it: chunks have at least 1 MiB.
@@ -73,7 +76,8 @@ struct Up {
     options: PutOptions,
     gear: Gear,
     pool: Pool,
-    /// A permit for each chunk in memory.
+    /// Chunks that may be in memory, and a permit for each.
+    chunks: usize,
     in_flight: Arc<Semaphore>,
     /// A permit for each core that seals.
     cores: Arc<Semaphore>,
@@ -91,14 +95,16 @@ struct Up {
 impl Up {
     fn new(session: &Session, options: &PutOptions) -> Arc<Self> {
         let cores = available_parallelism().map_or(2, usize::from);
+        let chunks = if session.is_far() { CHUNKS_IN_FLIGHT_FAR } else { CHUNKS_IN_FLIGHT };
         Arc::new(Self {
             session: session.clone(),
             keys: Arc::clone(session.keys()),
             redundancy: options.redundancy,
             options: options.clone(),
             gear: Gear::new(session.keys()),
-            pool: Pool::new(CHUNKS_IN_FLIGHT),
-            in_flight: Arc::new(Semaphore::new(CHUNKS_IN_FLIGHT)),
+            pool: Pool::new(chunks),
+            chunks,
+            in_flight: Arc::new(Semaphore::new(chunks)),
             cores: Arc::new(Semaphore::new(cores)),
             shared: Mutex::new(None),
             claims: Arc::default(),

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::publish::Publisher;
-use super::{CHUNKS_IN_FLIGHT, Up, UpError};
+use super::{Up, UpError};
 
 /// What an upload of unknown length is granted at first, and each time it has used that up.
 const GRANT_STEP_BYTES: u64 = 4 << 30;
@@ -157,7 +157,7 @@ async fn register_all(
     let mut batch = Vec::with_capacity(REGISTER_CHUNKS);
     while queue.recv_many(&mut batch, REGISTER_CHUNKS).await > 0 {
         let until = Instant::now() + LINGER;
-        while batch.len() < REGISTER_CHUNKS && up.in_flight.available_permits() < CHUNKS_IN_FLIGHT {
+        while batch.len() < REGISTER_CHUNKS && up.in_flight.available_permits() < up.chunks {
             let room = REGISTER_CHUNKS - batch.len();
             match timeout_at(until, queue.recv_many(&mut batch, room)).await {
                 Ok(1..) => {}

@@ -3,7 +3,7 @@
 //! A window of what the path carries in its shortest round trip, and a little more, in the manner of BBR: rates are measured over at
 //! least a round trip, so that acknowledgements that arrive in a bunch do not look like a fast line (quinn's own BBR compares
 //! neighbours, overestimates several times over, and keeps every queue full). Loss alone does not slow it; much loss while probing
-//! lowers the window for some rounds. Every eighth round trip sends a quarter more, the next a quarter less: the one finds out
+//! lowers the window for some rounds. Every eighth round trip sends a quarter more, the next a twentieth less: the one finds out
 //! whether the path has become faster, the other empties the queue and shows the path's true round trip.
 //!
 //! On a short path it begins with little under way until quinn has found how large packets may be ([`Model::searching`]).
@@ -49,7 +49,7 @@ const MUCH_LOSS: u64 = 10;
 /// ... if they are at least so many packets.
 const MUCH_PACKETS: u64 = 16;
 /// Percent of the path's window in each round of a cycle.
-const CYCLE: [u64; 8] = [125, 85, 100, 100, 100, 100, 100, 100];
+const CYCLE: [u64; 8] = [125, 95, 100, 100, 100, 100, 100, 100];
 
 /// What is known of the path.
 #[derive(Debug, Clone)]
@@ -320,7 +320,7 @@ mod tests {
     use super::*;
 
     const PACKET: u64 = 1_450;
-    const SECONDS: u64 = 12;
+    const SECONDS: u64 = 30;
 
     /// A line with a queue that drops what is too much, and loses some at random.
     struct Line {

@@ -21,6 +21,7 @@ use super::folder::{self, Lock};
 use super::journal::disk::Folder;
 use super::journal::{Position, Statistics};
 use super::open::{self, OpenError, World};
+use super::recent::Recent;
 use super::sled::Index;
 use super::writer::{Job, Pending, Writer};
 use super::{Answer, Check, CommitError, Entry, Meta, Page, Store, StoreError, Write, check_commit, check_get};
@@ -106,10 +107,12 @@ impl Embedded {
             queue: jobs,
             shared: shared.clone(),
             appender: opened.appender,
+            reached: opened.reached,
             disk: world.disk.clone(),
             reserve: options.reserve,
             space: None,
             stopped: None,
+            recent: Recent::new(last.sequence),
         };
         let thread =
             thread::Builder::new().name("kv-writer".into()).spawn(|| writer.run()).map_err(folder::io_at(dir))?;

@@ -17,6 +17,8 @@ pub mod memory;
 pub mod sled;
 
 mod open;
+mod reached;
+mod recent;
 mod writer;
 
 #[cfg(test)]
@@ -114,6 +116,9 @@ pub struct Meta {
     pub request: Option<RequestId>,
     /// Whether it may use what is kept in reserve on a nearly full disk: what a start needs, and what gives space back. Not stored.
     pub essential: bool,
+    /// What the checks say was read at this sequence or later, as [`Store::last_sequence`] told it before; `None` where nobody knows. Lets the store
+    /// look at what was committed since, instead of at each key. Not stored.
+    pub read_at: Option<u64>,
 }
 
 /// A part of a range.

@@ -15,7 +15,8 @@ use super::journal::disk::Disk;
 use super::journal::replay::{self, End, Torn};
 use super::journal::segment;
 use super::journal::{BATCH_BYTES, JournalError, Position, Record};
-use super::sled::{Index, IndexError};
+use super::reached::{self, Reached};
+use super::sled::{Index, IndexError, Standing};
 
 /// Why a data folder cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,7 @@ pub(crate) struct Opened {
     pub(crate) lock: Lock,
     pub(crate) index: Index,
     pub(crate) appender: Appender,
+    pub(crate) reached: Reached,
     pub(crate) segments: u64,
     /// Bytes of all segments but the last.
     pub(crate) older_bytes: u64,
@@ -74,9 +76,13 @@ pub(crate) fn open(dir: &Path, cluster: ClusterId, options: &Options, world: &Wo
     let disk = world.disk.as_ref();
     let firsts = replay::segments(disk)?;
     let state = State::read(dir)?;
-    let recorded = state.as_ref().map_or(Position::start(&cluster), |state| state.last);
-    if firsts.is_empty() && recorded.sequence > 0 {
-        return Err(OpenError::JournalShort { recorded: recorded.sequence, found: 0 });
+    let last = state.as_ref().map_or(Position::start(&cluster), |state| state.last);
+    if state.is_none() {
+        reached::forget(dir).map_err(folder::io_at(dir))?;
+    }
+    let recorded = last.sequence.max(reached::read(dir).map_err(folder::io_at(dir))?);
+    if firsts.is_empty() && recorded > 0 {
+        return Err(OpenError::JournalShort { recorded, found: 0 });
     }
 
     let index = index_path(dir);
@@ -86,9 +92,9 @@ pub(crate) fn open(dir: &Path, cluster: ClusterId, options: &Options, world: &Wo
     }
     // Before sled touches a file; and only after an index of an earlier boot is out of the way.
     let boot = world.boot.clone().unwrap_or_else(|| "unknown".into());
-    State { running: Some(boot), last: recorded }.write(dir)?;
+    State { running: Some(boot), last }.write(dir)?;
 
-    let attempt = || catch_up(disk, cluster, &firsts, &index, options, recorded.sequence);
+    let attempt = || catch_up(disk, cluster, &firsts, &index, options, recorded);
     let (index, end) = match attempt() {
         Err(Failure::Index(error)) if index.exists() && !error.is_full_disk() => {
             let aside = folder::set_aside(dir, &index)?;
@@ -102,13 +108,14 @@ pub(crate) fn open(dir: &Path, cluster: ClusterId, options: &Options, world: &Wo
         warn!(?torn, last = end.last.sequence, "an unfinished record at the journal's end is cut away");
     }
     let appender = Appender::open(world.disk.clone(), cluster, options.segment_bytes.0, &end)?;
+    let reached = Reached::open(dir, end.last.sequence).map_err(folder::io_at(dir))?;
     let mut older_bytes = 0;
     let segments = replay::segments(disk)?;
     for first in segments.split_last().map_or(&[][..], |(_, older)| older) {
         older_bytes += replay::length(disk, *first)?;
     }
     info!(last = end.last.sequence, segments = segments.len(), "key-value store is open");
-    Ok(Opened { lock, index, appender, segments: segments.len() as u64, older_bytes })
+    Ok(Opened { lock, index, appender, reached, segments: segments.len() as u64, older_bytes })
 }
 
 fn is_trusted(state: Option<&State>, boot: Option<&str>) -> bool {
@@ -156,18 +163,20 @@ fn catch_up(
     recorded: u64,
 ) -> Result<(Index, End), Failure> {
     let index = Index::open(path, options.index_cache)?;
-    let applied = index.position()?.unwrap_or(Position::start(&cluster));
+    let start = Position::start(&cluster);
+    let Standing { complete: applied, begun } = index.standing()?.unwrap_or(Standing { complete: start, begun: start });
     let behind = firsts.partition_point(|first| *first <= applied.sequence).saturating_sub(1);
     let mut group = Group { index: &index, commits: Vec::new(), bytes: 0, last: applied };
     let end = replay::replay(disk, cluster, firsts.get(behind..).unwrap_or_default(), |record| {
-        if record.sequence == applied.sequence && record.chain != applied.chain {
-            return Err(Failure::Index(IndexError::Foreign { sequence: applied.sequence }));
+        let foreign = |position: &Position| record.sequence == position.sequence && record.chain != position.chain;
+        if [applied, begun].iter().any(foreign) {
+            return Err(Failure::Index(IndexError::Foreign { sequence: record.sequence }));
         }
         if record.sequence > applied.sequence { group.push(record) } else { Ok(()) }
     })?;
     group.finish()?;
     let last = end.last.sequence;
-    if last < applied.sequence.max(recorded) && end.torn == Some(Torn::Garbled) {
+    if last < begun.sequence.max(recorded) && end.torn == Some(Torn::Garbled) {
         // Whole once, since it was applied or recorded after its sync: damage, and not what a crash leaves behind.
         let (file, offset) = end.segment.map_or((String::new(), 0), |open| (segment::name(open.first), open.offset));
         let what = "its last records are wrong, and had been acknowledged";
@@ -176,8 +185,8 @@ fn catch_up(
     if last < recorded {
         return Err(Failure::Open(OpenError::JournalShort { recorded, found: last }));
     }
-    if last < applied.sequence {
-        return Err(IndexError::Ahead { applied: applied.sequence, journal: last }.into());
+    if last < begun.sequence {
+        return Err(IndexError::Ahead { applied: begun.sequence, journal: last }.into());
     }
     Ok((index, end))
 }

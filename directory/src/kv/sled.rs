@@ -1,8 +1,10 @@
 //! Index: the entries as the journal's commits left them, in sled. Derived from the journal, and rebuilt when in doubt.
 //!
-//! sled's own durability is not used: what it has not kept is replayed, and what it cannot be trusted with is thrown away. The
-//! entries and the journal's position up to which they are complete change in one atomic batch. Readers and the one writer
-//! exclude each other by a lock, so that a read of several keys sees one snapshot.
+//! sled's own durability is not used: what it has not kept is replayed, and what it cannot be trusted with is thrown away. Commits are
+//! written in the order of their keys, which is cheaper than sled's batches; before them goes the position that they lead to, and behind them
+//! that the index is complete up to there. What a process that ends in between leaves is written again from the journal, and a journal that
+//! has less than was begun is noticed. Readers and the one writer exclude each other by a lock, so that a read of several keys sees one
+//! snapshot.
 
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,15 +13,15 @@ use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use ::sled::{Batch, Config, Db, IVec};
+use ::sled::{Config, Db, IVec};
 use common::size::ByteSize;
 
 use super::journal::{Chain, Position};
 use super::{Entry, Page, Pager, StoreError, Write};
 
 /// The only empty key: where the index stands. No entry can have it.
-const POSITION: &[u8] = b"";
-const POSITION_FORMAT: u8 = 1;
+pub(crate) const POSITION: &[u8] = b"";
+const POSITION_FORMAT: u8 = 2;
 /// Bytes in front of a value: its version.
 const VERSION_BYTES: usize = 8;
 const FLUSH_EVERY_MS: u64 = 1_000;
@@ -51,6 +53,15 @@ impl IndexError {
     }
 }
 
+/// Where an index stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Every commit up to here is in it.
+    pub(crate) complete: Position,
+    /// And of those up to here there may be parts.
+    pub(crate) begun: Position,
+}
+
 pub(crate) struct Index {
     db: RwLock<Option<Db>>,
 }
@@ -70,8 +81,8 @@ impl Index {
         Err(IndexError::Panicked { message: "its lock is held".into() })
     }
 
-    /// Up to where it is complete; `None` when it is empty.
-    pub(crate) fn position(&self) -> Result<Option<Position>, IndexError> {
+    /// Where it stands; `None` when it is empty.
+    pub(crate) fn standing(&self) -> Result<Option<Standing>, IndexError> {
         let guard = self.db.read().map_err(|_| IndexError::Closed)?;
         let db = guard.as_ref().ok_or(IndexError::Closed)?;
         guarded(|| {
@@ -79,35 +90,36 @@ impl Index {
                 let empty = db.iter().next().is_none();
                 return if empty { Ok(None) } else { Err(IndexError::NoPosition) };
             };
-            decode_position(&bytes).map(Some).ok_or(IndexError::NoPosition)
+            decode_standing(&bytes).map(Some).ok_or(IndexError::NoPosition)
         })?
     }
 
-    /// Applies commits in order, atomically with the position behind them.
+    /// Applies commits, which follow each other, and says that it is complete up to the position behind them. What it has of them when this
+    /// fails, or the process ends, is to be applied again.
     pub(crate) fn apply(
         &self,
         commits: impl IntoIterator<Item = (u64, Vec<Write>)>,
-        position: Position,
+        behind: Position,
     ) -> Result<(), IndexError> {
-        let mut batch = Batch::default();
+        let mut changes: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
         for (sequence, writes) in commits {
             for write in writes {
                 let version = write.version_after(sequence).unwrap_or(sequence);
-                match write {
+                changes.push(match write {
                     Write::Put { key, value } | Write::Amend { key, value, .. } => {
                         let mut stored = Vec::with_capacity(VERSION_BYTES + value.len());
                         stored.extend_from_slice(&version.to_le_bytes());
                         stored.extend_from_slice(&value);
-                        batch.insert(key, stored);
+                        (key, Some(stored))
                     }
-                    Write::Delete { key } => batch.remove(key),
-                }
+                    Write::Delete { key } => (key, None),
+                });
             }
         }
-        batch.insert(POSITION, encode_position(position));
+        changes.sort_by(|one, other| one.0.cmp(&other.0)); // stable: of several changes of a key the last one counts
         let guard = self.db.write().map_err(|_| IndexError::Closed)?;
         let db = guard.as_ref().ok_or(IndexError::Closed)?;
-        db.apply_batch(batch).map_err(IndexError::Sled)
+        apply(db, changes, behind).map_err(IndexError::Sled)
     }
 
     pub(crate) fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>, StoreError> {
@@ -179,18 +191,38 @@ fn entry(key: &[u8], stored: &IVec) -> Result<Entry, StoreError> {
     Ok(Entry { key: key.to_vec(), value: value.to_vec(), version })
 }
 
-fn encode_position(position: Position) -> Vec<u8> {
+fn apply(db: &Db, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>, behind: Position) -> ::sled::Result<()> {
+    // A new index has no position before its first commits are in it, and is made anew if that is all.
+    if let Some(Standing { complete, .. }) = db.get(POSITION)?.and_then(|bytes| decode_standing(&bytes)) {
+        db.insert(POSITION, encode_standing(Standing { complete, begun: behind }))?;
+    }
+    for (key, stored) in changes {
+        match stored {
+            Some(stored) => drop(db.insert(key, stored)?),
+            None => drop(db.remove(key)?),
+        }
+    }
+    db.insert(POSITION, encode_standing(Standing { complete: behind, begun: behind }))?;
+    Ok(())
+}
+
+pub(crate) fn encode_standing(standing: Standing) -> Vec<u8> {
     let mut out = vec![POSITION_FORMAT];
-    out.extend_from_slice(&position.sequence.to_le_bytes());
-    out.extend_from_slice(&position.chain.0);
+    for position in [standing.complete, standing.begun] {
+        out.extend_from_slice(&position.sequence.to_le_bytes());
+        out.extend_from_slice(&position.chain.0);
+    }
     out
 }
 
-fn decode_position(bytes: &[u8]) -> Option<Position> {
+fn decode_standing(bytes: &[u8]) -> Option<Standing> {
     let (format, rest) = bytes.split_first()?;
-    let (sequence, chain) = rest.split_first_chunk::<8>()?;
-    let chain = Chain(chain.try_into().ok()?);
-    (*format == POSITION_FORMAT).then_some(Position { sequence: u64::from_le_bytes(*sequence), chain })
+    let (complete, begun) = rest.split_at_checked(rest.len() / 2)?;
+    let position = |bytes: &[u8]| {
+        let (sequence, chain) = bytes.split_first_chunk::<8>()?;
+        Some(Position { sequence: u64::from_le_bytes(*sequence), chain: Chain(chain.try_into().ok()?) })
+    };
+    (*format == POSITION_FORMAT).then_some(Standing { complete: position(complete)?, begun: position(begun)? })
 }
 
 /// sled panics on some kinds of damage; here that is one more error.

@@ -3,7 +3,6 @@
 //! So nothing is visible before it is durable, nothing is acknowledged before it is visible, and concurrent commits share a
 //! sync. After a failed sync, or a failed index, it acknowledges nothing any more: only a new start knows what is on the disk.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -20,6 +19,8 @@ use super::journal::append::{AppendError, Appender};
 use super::journal::disk::Disk;
 use super::journal::{BATCH_BYTES, BATCH_COMMITS, Position};
 use super::open::{OpenError, index_path};
+use super::reached::Reached;
+use super::recent::{Recent, Versions};
 use super::{Cause, Check, CommitError, Meta, StoreError, Write};
 
 /// How long an answer about free space holds.
@@ -52,10 +53,12 @@ pub(crate) struct Writer {
     pub(crate) queue: mpsc::Receiver<Job>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) appender: Appender,
+    pub(crate) reached: Reached,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) reserve: ByteSize,
     pub(crate) space: Option<(Instant, ByteSize)>,
     pub(crate) stopped: Option<String>,
+    pub(crate) recent: Recent,
 }
 
 impl Writer {
@@ -96,7 +99,7 @@ impl Writer {
             return;
         }
         let Some(batch) = self.admit(batch) else { return };
-        let Decided { accepted, conflicts } = match self.decide(batch) {
+        let Decided { accepted, conflicts, changed } = match self.decide(batch) {
             Ok(decided) => decided,
             Err((batch, error)) => {
                 let cause: Cause = Arc::new(error);
@@ -107,7 +110,7 @@ impl Writer {
         if let Err(refusal) = self.journal(&accepted) {
             answer_all(accepted, &refusal);
         } else if !accepted.is_empty() {
-            self.publish(accepted);
+            self.publish(accepted, changed);
         }
         for (pending, check) in conflicts {
             pending.answer(Err(CommitError::Conflict { check }));
@@ -148,25 +151,25 @@ impl Writer {
         Ok(free)
     }
 
-    /// Compares every commit's checks with the index and with the commits before it in the batch.
+    /// Compares every commit's checks with what is there and with the commits before it in the batch.
     fn decide(&self, batch: Vec<Pending>) -> Result<Decided, (Vec<Pending>, StoreError)> {
-        let mut overlay: HashMap<Vec<u8>, Option<u64>> = HashMap::new();
+        let mut changed = Versions::new();
         let mut verdicts = Vec::with_capacity(batch.len());
         let mut next = self.appender.last().sequence + 1;
         for pending in &batch {
-            let verdict = match self.first_conflict(&overlay, &pending.checks) {
+            let verdict = match self.first_conflict(&changed, &pending.checks, pending.meta.read_at) {
                 Ok(verdict) => verdict,
                 Err(error) => return Err((batch, error)),
             };
             if verdict.is_none() {
                 for write in &pending.writes {
-                    overlay.insert(write.key().to_vec(), write.version_after(next));
+                    changed.insert(write.key().to_vec(), write.version_after(next));
                 }
                 next += 1;
             }
             verdicts.push(verdict);
         }
-        let mut decided = Decided { accepted: Vec::new(), conflicts: Vec::new() };
+        let mut decided = Decided { accepted: Vec::new(), conflicts: Vec::new(), changed };
         for (pending, verdict) in batch.into_iter().zip(verdicts) {
             match verdict {
                 None => decided.accepted.push(pending),
@@ -178,12 +181,14 @@ impl Writer {
 
     fn first_conflict(
         &self,
-        overlay: &HashMap<Vec<u8>, Option<u64>>,
+        changed: &Versions,
         checks: &[Check],
+        read_at: Option<u64>,
     ) -> Result<Option<usize>, StoreError> {
         for (place, check) in checks.iter().enumerate() {
-            let version = match overlay.get(&check.key) {
-                Some(version) => *version,
+            let known = changed.get(&check.key).copied();
+            let version = match known.or_else(|| self.recent.version(&check.key, check.version, read_at)) {
+                Some(version) => version,
                 None => self.shared.index.version(&check.key)?,
             };
             if version != check.version {
@@ -200,6 +205,9 @@ impl Writer {
         let rolls = self.appender.is_full().then(|| self.appender.offset());
         match self.appender.append(accepted.iter().map(|pending| (&pending.meta, pending.writes.as_slice()))) {
             Ok(()) => {
+                if let Err(error) = self.reached.note(self.appender.last().sequence) {
+                    warn!(%error, "how far the journal has come could not be noted");
+                }
                 let mut counts = self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(full) = rolls {
                     counts.segments += 1;
@@ -228,7 +236,7 @@ impl Writer {
     }
 
     /// Makes a durable batch visible, and answers it.
-    fn publish(&mut self, accepted: Vec<Pending>) {
+    fn publish(&mut self, accepted: Vec<Pending>, changed: Versions) {
         let last = self.appender.last();
         let first = last.sequence + 1 - accepted.len() as u64;
         let mut commits = Vec::with_capacity(accepted.len());
@@ -239,6 +247,7 @@ impl Writer {
         }
         let applied = self.shared.index.apply(commits, last);
         if applied.is_ok() {
+            self.recent.add(changed, last.sequence);
             self.shared.last.store(last.sequence, Ordering::Release);
         }
         let failure = applied.err().map(|error| {
@@ -269,6 +278,8 @@ impl Writer {
 struct Decided {
     accepted: Vec<Pending>,
     conflicts: Vec<(Pending, usize)>,
+    /// By those that were accepted.
+    changed: Versions,
 }
 
 fn answer_all(batch: Vec<Pending>, refusal: &CommitError) {

@@ -26,6 +26,8 @@ struct Seen {
 /// Reads of, and changes to, the store that belong together.
 pub struct Txn {
     store: Arc<dyn Store>,
+    /// The last commit before anything was read.
+    read_at: u64,
     seen: BTreeMap<Vec<u8>, Seen>,
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Written keys whose version stays what it was.
@@ -35,13 +37,20 @@ pub struct Txn {
 impl Txn {
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, seen: BTreeMap::new(), writes: BTreeMap::new(), amended: BTreeMap::new() }
+        let read_at = store.last_sequence();
+        Self { store, read_at, seen: BTreeMap::new(), writes: BTreeMap::new(), amended: BTreeMap::new() }
     }
 
     /// Whether there is anything to commit.
     #[must_use]
     pub fn changes(&self) -> bool {
         !self.writes.is_empty()
+    }
+
+    /// Everything was read at this sequence or later.
+    #[must_use]
+    pub fn read_at(&self) -> u64 {
+        self.read_at
     }
 
     /// Sequence number of the last commit.

@@ -25,6 +25,7 @@ use exit::Failure;
 const LAST_WORK: Duration = Duration::from_secs(1);
 
 pub(crate) fn main() -> ExitCode {
+    common::heap::keep();
     let outcome = match Cli::parse().command {
         Command::Join(args) => run_join(args),
         Command::Serve(args) => run_serve(args),

@@ -145,7 +145,7 @@ pub(crate) fn decode(body: &[u8], chain: Chain) -> Option<Record> {
     }
     rest.0.is_empty().then_some(Record {
         sequence,
-        meta: Meta { actor, time, request, essential: false },
+        meta: Meta { actor, time, request, essential: false, read_at: None },
         writes,
         chain,
     })

@@ -61,13 +61,17 @@ fn checks_decide_and_a_failed_one_changes_nothing() {
 fn of_many_that_check_one_version_at_once_exactly_one_wins() {
     on_both(async |store| {
         for round in 0..20 {
+            let read_at = store.last_sequence();
             let version = store.get(&[b"k"]).await.unwrap()[0].as_ref().map(|entry| entry.version);
             let mut tasks = tokio::task::JoinSet::new();
             for _ in 0..16 {
                 let store = store.clone();
                 tasks.spawn(async move {
                     let checks = vec![check(b"k", version)];
-                    match store.commit(checks, vec![put(b"k", b"v")], Meta::default()).await {
+                    match store
+                        .commit(checks, vec![put(b"k", b"v")], Meta { read_at: Some(read_at), ..Meta::default() })
+                        .await
+                    {
                         Ok(_) => 1,
                         Err(CommitError::Conflict { check: 0 }) => 0,
                         Err(other) => panic!("{other}"),

@@ -20,7 +20,13 @@ fn header() -> Header {
 
 fn meta() -> Meta {
     let actor = Actor { kind: 3, id: [4; 16] };
-    Meta { actor, time: Timestamp(1_700_000_000_000), request: Some(RequestId([5; 16])), essential: false }
+    Meta {
+        actor,
+        time: Timestamp(1_700_000_000_000),
+        request: Some(RequestId([5; 16])),
+        essential: false,
+        read_at: None,
+    }
 }
 
 #[test]

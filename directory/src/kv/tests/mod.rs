@@ -3,6 +3,7 @@
 mod contract;
 mod folder;
 mod format;
+mod halfway;
 mod model;
 mod power;
 mod torn;

@@ -8,8 +8,22 @@ use super::*;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Commit { checks: Vec<(u8, Guess)>, writes: Vec<(u8, Option<u8>)> },
-    Scan { from: u8, to: u8, limit: usize },
+    Commit {
+        checks: Vec<(u8, Guess)>,
+        writes: Vec<(u8, Option<u8>)>,
+    },
+    /// Remembers what is there, as a decision does that has read everything.
+    Look,
+    /// Checks what the last look saw.
+    Late {
+        checked: Vec<u8>,
+        writes: Vec<(u8, Option<u8>)>,
+    },
+    Scan {
+        from: u8,
+        to: u8,
+        limit: usize,
+    },
     Close,
     Kill,
     LoseIndex,
@@ -25,9 +39,12 @@ enum Guess {
 fn step() -> impl Strategy<Value = Step> {
     let guess = prop_oneof![6 => Just(Guess::Right), 1 => Just(Guess::Absent), 1 => Just(Guess::Old)];
     let checks = prop::collection::vec((0_u8..20, guess), 0..3);
-    let writes = prop::collection::vec((0_u8..20, any::<Option<u8>>()), 0..6);
+    let writes = || prop::collection::vec((0_u8..20, any::<Option<u8>>()), 0..6);
+    let checked = prop::collection::vec(0_u8..20, 0..3);
     prop_oneof![
-        20 => (checks, writes).prop_map(|(checks, writes)| Step::Commit { checks, writes }),
+        20 => (checks, writes()).prop_map(|(checks, writes)| Step::Commit { checks, writes }),
+        3 => Just(Step::Look),
+        9 => (checked, writes()).prop_map(|(checked, writes)| Step::Late { checked, writes }),
         6 => (0_u8..22, 0_u8..22, 0_usize..9).prop_map(|(from, to, limit)| Step::Scan { from, to, limit }),
         1 => Just(Step::Close),
         1 => Just(Step::Kill),
@@ -39,9 +56,17 @@ fn step() -> impl Strategy<Value = Step> {
 struct Model {
     map: BTreeMap<u8, (u64, Vec<u8>)>,
     sequence: u64,
+    /// What the last look saw, and the sequence before it.
+    seen: BTreeMap<u8, u64>,
+    seen_at: u64,
 }
 
 impl Model {
+    fn look(&mut self) {
+        self.seen = self.map.iter().map(|(key, (version, _))| (*key, *version)).collect();
+        self.seen_at = self.sequence;
+    }
+
     fn entries(&self, from: u8, to: u8) -> Vec<Entry> {
         let range = if from < to { from..to } else { 0..0 };
         let entry = |(key, (version, value)): (&u8, &(u64, Vec<u8>))| Entry {
@@ -59,13 +84,30 @@ impl Model {
             Guess::Absent => None,
             Guess::Old => Some(version(key).unwrap_or(1).saturating_sub(1)),
         };
-        let conflict = checks.iter().position(|check| guessed(check) != version(&check.0));
-        let sent = checks.iter().map(|pair| check(&[pair.0], guessed(pair))).collect();
+        let sent = checks.iter().map(|pair| (pair.0, guessed(pair))).collect();
+        self.send(store, sent, writes, None).await;
+    }
+
+    async fn late(&mut self, store: &dyn Store, checked: &[u8], writes: &[(u8, Option<u8>)]) {
+        let checks = checked.iter().map(|key| (*key, self.seen.get(key).copied())).collect();
+        self.send(store, checks, writes, Some(self.seen_at)).await;
+    }
+
+    async fn send(
+        &mut self,
+        store: &dyn Store,
+        checks: Vec<(u8, Option<u64>)>,
+        writes: &[(u8, Option<u8>)],
+        read_at: Option<u64>,
+    ) {
+        let version = |key: &u8| self.map.get(key).map(|(version, _)| *version);
+        let conflict = checks.iter().position(|(key, wanted)| *wanted != version(key));
+        let sent = checks.iter().map(|(key, wanted)| check(&[*key], *wanted)).collect();
         let changes = writes
             .iter()
             .map(|(key, value)| value.map_or(delete(&[*key]), |value| put(&[*key], &vec![value; value.into()])))
             .collect();
-        match store.commit(sent, changes, Meta::default()).await {
+        match store.commit(sent, changes, Meta { read_at, ..Meta::default() }).await {
             Err(CommitError::Conflict { check }) => assert_eq!(Some(check), conflict),
             Ok(sequence) => {
                 assert_eq!((sequence, conflict), (self.sequence + 1, None));
@@ -94,6 +136,8 @@ proptest! {
             let now = store.as_ref().unwrap();
             match step {
                 Step::Commit { checks, writes } => run(model.commit(now, &checks, &writes)),
+                Step::Look => model.look(),
+                Step::Late { checked, writes } => run(model.late(now, &checked, &writes)),
                 Step::Scan { from, to, limit } => {
                     let page = run(now.scan(&[from], &[to], limit)).unwrap();
                     let expected = model.entries(from, to);

@@ -7,6 +7,7 @@ use super::*;
 use crate::kv::folder::State;
 use crate::kv::journal::{JournalError, Position};
 use crate::kv::open::journal_path;
+use crate::kv::reached;
 
 const COMMITS: u8 = 12;
 
@@ -25,8 +26,9 @@ fn killed(dir: &Path) -> (PathBuf, Vec<usize>) {
     (fs::read_dir(journal_path(dir)).unwrap().next().unwrap().unwrap().path(), ends)
 }
 
-/// As it is after a power cut: no word about an end, and no index.
+/// As it is after a power cut: no word about an end or about how far it had come, and no index.
 fn forget_index(dir: &Path) {
+    reached::forget(dir).unwrap();
     let last = Position::start(&CLUSTER);
     State { running: Some("other".into()), last }.write(dir).unwrap();
     fs::remove_dir_all(dir.join("index")).ok();
@@ -89,4 +91,28 @@ fn a_damaged_last_record_that_the_index_has_seen_is_no_torn_write() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&file, bytes).unwrap();
     assert!(matches!(open(dir.path()), Err(OpenError::Journal(JournalError::Damaged { .. }))));
+}
+
+#[test]
+fn a_journal_that_ends_before_what_was_synced_is_refused_whatever_the_index_has_seen() {
+    for index in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, ends) = killed(dir.path());
+        let bytes = fs::read(&file).unwrap();
+        fs::write(&file, &bytes[..ends[ends.len() - 3]]).unwrap();
+        if !index {
+            fs::remove_dir_all(dir.path().join("index")).unwrap();
+        }
+        let short = |error: Option<OpenError>| {
+            let (recorded, found) = (u64::from(COMMITS), u64::from(COMMITS) - 2);
+            assert!(
+                matches!(error, Some(OpenError::JournalShort { recorded: r, found: f }) if (r, f) == (recorded, found))
+            );
+        };
+        short(open(dir.path()).err());
+        short(open(dir.path()).err()); // trying again does not help
+        // Whoever wants to go on with what there is removes what says otherwise.
+        fs::remove_file(dir.path().join("state")).unwrap();
+        assert_eq!(run(all(&open(dir.path()).unwrap())).len(), usize::from(COMMITS) - 2);
+    }
 }
