@@ -13,7 +13,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::compare::{plain_len, run_is_there, whole_is_there};
 use super::manifest::{Run, Walk};
-use super::{Down, DownError, RUNS_IN_FLIGHT, fetch};
+use super::{Down, DownError, fetch};
 use crate::folder::FileVersion;
 use crate::local::LocalError;
 use crate::local::direct::DirectWriter;
@@ -197,7 +197,7 @@ type Left = Option<(Arc<File>, u64)>;
 
 /// The runs of a version in order, fetched ahead; not those that are left and good.
 fn ordered(down: &Arc<Down>, what: &What, left: Left) -> mpsc::Receiver<Result<Next, DownError>> {
-    let (queue, runs) = mpsc::channel(RUNS_IN_FLIGHT);
+    let (queue, runs) = mpsc::channel(down.runs);
     let (down, What { version, meta, manifest, at }) = (Arc::clone(down), what.clone());
     tokio::spawn(async move {
         let mut walk = Walk::new(&down, version, &meta).with(manifest).within(at);

@@ -5,7 +5,7 @@
 //!
 //! Guarantees: not one byte is handed on before it was verified against the digest in its sealed manifest; a peer that is gone,
 //! slow or lying is passed over as long as k shards of every chunk can be had, without a word to the user; a file appears
-//! whole or not at all. At most [`RUNS_IN_FLIGHT`] runs are in memory, whatever the size and number of the files.
+//! whole or not at all. At most [`RUNS_IN_FLIGHT`] runs, or [`RUNS_IN_FLIGHT_FAR`], are in memory, whatever the size and number of the files.
 //!
 //! Sketch: receiving 0.5, opening 0.47 CPU s a GiB, and writing the file. No SHA-1: the digest is stronger and cheaper.
 
@@ -43,6 +43,8 @@ pub use file::read_range;
 
 /// Runs between the first request for them and their last byte written: up to 8 MiB each, 3 on average.
 pub const RUNS_IN_FLIGHT: usize = 16;
+/// The same where round trips are long: a run that lost packets comes late, and all behind it wait.
+pub const RUNS_IN_FLIGHT_FAR: usize = 24;
 /// Files that are written at once.
 const FILES_AT_ONCE: usize = 4;
 /// Small files that make a group worth starting, when there is a place for it; and how many wait for a place at most. While groups are
@@ -59,7 +61,8 @@ const GROUP_PATIENCE: Duration = Duration::from_millis(5);
 struct Down {
     session: Session,
     options: GetOptions,
-    /// A permit for each run in memory.
+    /// Runs that may be in memory, and a permit for each.
+    runs: usize,
     in_flight: Arc<Semaphore>,
     /// A permit for each core that opens.
     cores: Semaphore,
@@ -77,14 +80,16 @@ struct Down {
 impl Down {
     fn new(session: &Session, options: &GetOptions) -> Arc<Self> {
         let cores = available_parallelism().map_or(2, usize::from);
+        let runs = if session.is_far() { RUNS_IN_FLIGHT_FAR } else { RUNS_IN_FLIGHT };
         Arc::new(Self {
             session: session.clone(),
             options: options.clone(),
-            in_flight: Arc::new(Semaphore::new(RUNS_IN_FLIGHT)),
+            runs,
+            in_flight: Arc::new(Semaphore::new(runs)),
             cores: Semaphore::new(cores),
             load: fetch::Load::default(),
             missed: fetch::Missed::default(),
-            pool: Pool::new(RUNS_IN_FLIGHT),
+            pool: Pool::new(runs),
             report: Mutex::default(),
             unsynced: Mutex::default(),
             swept: Mutex::default(),

@@ -92,8 +92,8 @@ impl EndpointOptions {
         Self {
             incoming_requests: 64,
             stream_window_bytes: 8 << 20,
-            connection_window_bytes: 16 << 20,
-            send_window_bytes: 16 << 20,
+            connection_window_bytes: 32 << 20,
+            send_window_bytes: 32 << 20,
             packet_bytes: LARGEST_PACKET_BYTES,
             handshakes: 256,
             silence: PATIENT,
