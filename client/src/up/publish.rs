@@ -18,9 +18,9 @@ use crate::conflict;
 use crate::meta::{Entry, EntryPlace, VersionMeta, VersionPlace};
 use crate::transfer::PutJob;
 
-/// Requests under way: the directory decides on one while it commits the other. The second one starts only when it is full, so that
-/// a trickle of files still shares requests.
-const PUBLISHING: usize = 2;
+/// Requests under way: the directory decides on some while it commits others, several with one sync. All but the first start only when they
+/// are full, so that a trickle of files still shares requests.
+const PUBLISHING: usize = 4;
 /// How often a path that others keep changing is tried.
 const TRIES: u32 = 8;
 

@@ -16,6 +16,7 @@ pub mod journal;
 pub mod memory;
 pub mod sled;
 
+mod changes;
 mod open;
 mod reached;
 mod recent;

@@ -3,8 +3,8 @@
 //! sled's own durability is not used: what it has not kept is replayed, and what it cannot be trusted with is thrown away. Commits are
 //! written in the order of their keys, which is cheaper than sled's batches; before them goes the position that they lead to, and behind them
 //! that the index is complete up to there. What a process that ends in between leaves is written again from the journal, and a journal that
-//! has less than was begun is noticed. Readers and the one writer exclude each other by a lock, so that a read of several keys sees one
-//! snapshot.
+//! has less than was begun is noticed. While they are written readers see them already, whole, in memory; so nobody waits for a batch, and a
+//! read of several keys sees one snapshot.
 
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,9 +13,10 @@ use std::sync::{Arc, RwLock};
 use std::thread;
 use std::time::Duration;
 
-use ::sled::{Config, Db, IVec};
+use ::sled::{Config, Db};
 use common::size::ByteSize;
 
+use super::changes::Changes;
 use super::journal::{Chain, Position};
 use super::{Entry, Page, Pager, StoreError, Write};
 
@@ -63,7 +64,14 @@ pub(crate) struct Standing {
 }
 
 pub(crate) struct Index {
-    db: RwLock<Option<Db>>,
+    state: RwLock<Option<State>>,
+}
+
+/// What readers see: `changes` before what sled has.
+#[derive(Clone)]
+struct State {
+    db: Db,
+    changes: Arc<Changes>,
 }
 
 impl Index {
@@ -75,7 +83,7 @@ impl Index {
                     thread::sleep(LOCK_PAUSE);
                 }
                 Err(error) => return Err(IndexError::Sled(error)),
-                Ok(db) => return Ok(Self { db: RwLock::new(Some(db)) }),
+                Ok(db) => return Ok(Self { state: RwLock::new(Some(State { db, changes: Arc::default() })) }),
             }
         }
         Err(IndexError::Panicked { message: "its lock is held".into() })
@@ -83,8 +91,7 @@ impl Index {
 
     /// Where it stands; `None` when it is empty.
     pub(crate) fn standing(&self) -> Result<Option<Standing>, IndexError> {
-        let guard = self.db.read().map_err(|_| IndexError::Closed)?;
-        let db = guard.as_ref().ok_or(IndexError::Closed)?;
+        let State { db, .. } = self.state()?;
         guarded(|| {
             let Some(bytes) = db.get(POSITION).map_err(IndexError::Sled)? else {
                 let empty = db.iter().next().is_none();
@@ -94,14 +101,14 @@ impl Index {
         })?
     }
 
-    /// Applies commits, which follow each other, and says that it is complete up to the position behind them. What it has of them when this
-    /// fails, or the process ends, is to be applied again.
+    /// Applies commits, which follow each other, and says that it is complete up to the position behind them. Readers see all of them from the
+    /// beginning on. What it has of them when this fails, or the process ends, is to be applied again. One at a time.
     pub(crate) fn apply(
         &self,
         commits: impl IntoIterator<Item = (u64, Vec<Write>)>,
         behind: Position,
     ) -> Result<(), IndexError> {
-        let mut changes: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();
+        let mut changes = Vec::new();
         for (sequence, writes) in commits {
             for write in writes {
                 let version = write.version_after(sequence).unwrap_or(sequence);
@@ -116,29 +123,30 @@ impl Index {
                 });
             }
         }
-        changes.sort_by(|one, other| one.0.cmp(&other.0)); // stable: of several changes of a key the last one counts
-        let guard = self.db.write().map_err(|_| IndexError::Closed)?;
-        let db = guard.as_ref().ok_or(IndexError::Closed)?;
-        apply(db, changes, behind).map_err(IndexError::Sled)
+        let changes = Arc::new(Changes::new(changes));
+        self.show(Arc::clone(&changes))?;
+        apply(&self.state()?.db, &changes, behind).map_err(IndexError::Sled)?; // what failed stays to be seen
+        self.show(Arc::default())
+    }
+
+    fn show(&self, changes: Arc<Changes>) -> Result<(), IndexError> {
+        let mut guard = self.state.write().map_err(|_| IndexError::Closed)?;
+        guard.as_mut().ok_or(IndexError::Closed)?.changes = changes;
+        Ok(())
+    }
+
+    fn state(&self) -> Result<State, IndexError> {
+        let guard = self.state.read().map_err(|_| IndexError::Closed)?;
+        guard.clone().ok_or(IndexError::Closed)
     }
 
     pub(crate) fn get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>, StoreError> {
-        self.read(|db| {
-            let mut entries = Vec::with_capacity(keys.len());
-            for key in keys {
-                let found = if key.is_empty() { None } else { db.get(key).map_err(failed)? };
-                entries.push(found.map(|stored| entry(key, &stored)).transpose()?);
-            }
-            Ok(entries)
-        })
+        self.read(|state| keys.iter().map(|key| state.with(key, |stored| entry(key, stored))).collect())
     }
 
     /// The version of a key, for the checks of a commit.
     pub(crate) fn version(&self, key: &[u8]) -> Result<Option<u64>, StoreError> {
-        self.read(|db| {
-            let found = db.get(key).map_err(failed)?;
-            found.map(|stored| Ok(split(key, &stored)?.0)).transpose()
-        })
+        self.read(|state| state.with(key, |stored| Ok(split(key, stored)?.0)))
     }
 
     pub(crate) fn scan(&self, from: &[u8], to: &[u8], limit: usize, back: bool) -> Result<Page, StoreError> {
@@ -146,33 +154,66 @@ impl Index {
         if from >= to {
             return Ok(pager.page);
         }
-        let from = if from.is_empty() { Bound::Excluded(from) } else { Bound::Included(from) };
-        self.read(|db| {
-            let mut range = db.range::<&[u8], _>((from, Bound::Excluded(to)));
-            while let Some(found) = if back { range.next_back() } else { range.next() } {
-                let (key, stored) = found.map_err(failed)?;
-                if !pager.takes((key.len() + stored.len()).saturating_sub(VERSION_BYTES)) {
-                    break;
+        self.read(|state| {
+            let behind = if from.is_empty() { Bound::Excluded(from) } else { Bound::Included(from) };
+            let mut theirs = state.db.range::<&[u8], _>((behind, Bound::Excluded(to)));
+            let mut ours = state.changes.between(from, to);
+            let mut their_next = || loop {
+                match if back { theirs.next_back() } else { theirs.next() } {
+                    Some(Ok((key, _))) if state.changes.get(&key).is_some() => {} // not what it is now
+                    other => return other.transpose().map_err(failed),
                 }
-                pager.page.entries.push(entry(&key, &stored)?);
+            };
+            let mut our_next = || if back { ours.next_back() } else { ours.next() };
+            let (mut theirs, mut ours) = (their_next()?, our_next());
+            loop {
+                let ours_is_next = match (&theirs, &ours) {
+                    (None, None) => return Ok(pager.page),
+                    (Some((their_key, _)), Some((our_key, _))) => (our_key < &&**their_key) != back,
+                    (_, ours) => ours.is_some(),
+                };
+                let (key, stored) = match (&theirs, &ours) {
+                    (Some((key, stored)), _) if !ours_is_next => (&**key, &**stored),
+                    (_, Some((key, stored))) => (*key, *stored),
+                    _ => return Ok(pager.page),
+                };
+                if !pager.takes((key.len() + stored.len()).saturating_sub(VERSION_BYTES)) {
+                    return Ok(pager.page);
+                }
+                pager.page.entries.push(entry(key, stored)?);
+                if ours_is_next {
+                    ours = our_next();
+                } else {
+                    theirs = their_next()?;
+                }
             }
-            Ok(pager.page)
         })
     }
 
     /// Lets sled write everything and let go of its files; every later use is refused.
     pub(crate) fn close(&self) -> Result<(), IndexError> {
-        let db = self.db.write().map_err(|_| IndexError::Closed)?.take().ok_or(IndexError::Closed)?;
+        let state = self.state.write().map_err(|_| IndexError::Closed)?.take();
+        let State { db, .. } = state.ok_or(IndexError::Closed)?;
         db.flush().map_err(IndexError::Sled)?;
         drop(db);
         Ok(())
     }
 
-    fn read<T>(&self, look: impl FnOnce(&Db) -> Result<T, StoreError>) -> Result<T, StoreError> {
-        // A poisoned lock: the writer panicked in the middle of a batch, and half of it might be seen.
+    fn read<T>(&self, look: impl FnOnce(&State) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let stopped = |reason: &str| StoreError::Stopped { reason: reason.into() };
-        let guard = self.db.read().map_err(|_| stopped("the index failed while it was written"))?;
+        let guard = self.state.read().map_err(|_| stopped("the index failed while it was written"))?;
         look(guard.as_ref().ok_or_else(|| stopped("it was closed"))?)
+    }
+}
+
+impl State {
+    /// What is made of the stored value of a key, if it has one.
+    fn with<T>(&self, key: &[u8], make: impl FnOnce(&[u8]) -> Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        if let Some(changed) = self.changes.get(key) {
+            return changed.map(make).transpose();
+        }
+        let found = if key.is_empty() { None } else { self.db.get(key).map_err(failed)? };
+        found.map(|stored| make(&stored)).transpose()
     }
 }
 
@@ -180,23 +221,23 @@ fn failed(error: ::sled::Error) -> StoreError {
     StoreError::Index(Arc::new(error))
 }
 
-fn split<'a>(key: &[u8], stored: &'a IVec) -> Result<(u64, &'a [u8]), StoreError> {
+fn split<'a>(key: &[u8], stored: &'a [u8]) -> Result<(u64, &'a [u8]), StoreError> {
     let (version, value) =
         stored.split_first_chunk::<VERSION_BYTES>().ok_or_else(|| StoreError::Malformed { key: key.to_vec() })?;
     Ok((u64::from_le_bytes(*version), value))
 }
 
-fn entry(key: &[u8], stored: &IVec) -> Result<Entry, StoreError> {
+fn entry(key: &[u8], stored: &[u8]) -> Result<Entry, StoreError> {
     let (version, value) = split(key, stored)?;
     Ok(Entry { key: key.to_vec(), value: value.to_vec(), version })
 }
 
-fn apply(db: &Db, changes: Vec<(Vec<u8>, Option<Vec<u8>>)>, behind: Position) -> ::sled::Result<()> {
+fn apply(db: &Db, changes: &Changes, behind: Position) -> ::sled::Result<()> {
     // A new index has no position before its first commits are in it, and is made anew if that is all.
     if let Some(Standing { complete, .. }) = db.get(POSITION)?.and_then(|bytes| decode_standing(&bytes)) {
         db.insert(POSITION, encode_standing(Standing { complete, begun: behind }))?;
     }
-    for (key, stored) in changes {
+    for (key, stored) in changes.all() {
         match stored {
             Some(stored) => drop(db.insert(key, stored)?),
             None => drop(db.remove(key)?),

@@ -195,3 +195,59 @@ fn limits_hold_and_the_largest_commit_fits() {
         assert_eq!(store.get(&[b"", &long_key]).await.unwrap(), [None, None]);
     });
 }
+
+#[test]
+fn whoever_reads_during_commits_sees_each_of_them_whole_or_not_at_all() {
+    const KEYS: u8 = 60;
+    const ROUNDS: u8 = 200;
+    on_both(async |store| {
+        // Round n writes n to every key of n's third and deletes those of the next one; the keys in between are always there.
+        let third = |n: u8, key: u8| key % 3 == n % 3;
+        let round = move |n: u8| {
+            let keys = (0..KEYS).filter(|key| key % 3 != (n + 2) % 3);
+            keys.map(move |key| if third(n, key) { put(&[key], &[n]) } else { delete(&[key]) }).collect::<Vec<_>>()
+        };
+        let kept: Vec<Write> = (0..KEYS).map(|key| put(&[key, 0], b"kept")).collect();
+        commit(&*store, kept).await.unwrap();
+        commit(&*store, round(1)).await.unwrap();
+        let writer = tokio::spawn({
+            let store = store.clone();
+            async move {
+                for n in 2..ROUNDS {
+                    commit(&*store, round(n)).await.unwrap();
+                }
+            }
+        });
+        let mut reads = 0;
+        while !writer.is_finished() || reads < 10 {
+            reads += 1;
+            let whole = |entries: Vec<(u8, u8)>, how: &str| {
+                let newest = entries.iter().map(|(_, n)| *n).max().unwrap();
+                // What round n-1 wrote is still there: only the next one's third was deleted by n, and that is the one of n-2.
+                let expected = (0..KEYS).filter_map(|key| {
+                    let last = (newest.saturating_sub(1)..=newest).rev().find(|n| *n > 0 && third(*n, key))?;
+                    Some((key, last))
+                });
+                assert_eq!(entries, expected.collect::<Vec<_>>(), "{how}");
+            };
+            let names: Vec<[u8; 1]> = (0..KEYS).map(|key| [key]).collect();
+            let names: Vec<&[u8]> = names.iter().map(|key| &key[..]).collect();
+            let got = store.get(&names).await.unwrap();
+            whole(got.into_iter().flatten().map(|entry| (entry.key[0], entry.value[0])).collect(), "get");
+            for back in [false, true] {
+                let (from, to): (&[u8], &[u8]) = (&[0], &[KEYS]);
+                let scanned =
+                    if back { store.scan_back(from, to, 1_000).await } else { store.scan(from, to, 1_000).await };
+                let mut entries = scanned.unwrap().entries;
+                if back {
+                    entries.reverse();
+                }
+                assert!(entries.windows(2).all(|pair| pair[0].key < pair[1].key));
+                let (changing, kept): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.key.len() == 1);
+                assert_eq!(kept.len(), usize::from(KEYS));
+                whole(changing.iter().map(|entry| (entry.key[0], entry.value[0])).collect(), "scan");
+            }
+        }
+        writer.await.unwrap();
+    });
+}
