@@ -23,7 +23,6 @@ use arguments::{Arguments, Command, Init, RevokeId, Role, Serve, Status, Ticket}
 use explain::Failure;
 
 pub(crate) fn main() -> ExitCode {
-    common::heap::keep();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
