@@ -26,7 +26,7 @@ impl ShardAddress {
         Self(Sha1::digest(bytes).into())
     }
 
-    /// The addresses of all of these, in order; quickest where they are equally long.
+    /// The addresses of all of these, in order; quickest where they are about equally long.
     #[must_use]
     pub fn of_all<'a>(all: impl IntoIterator<Item = &'a [u8]>) -> Vec<Self> {
         let all: Vec<&[u8]> = all.into_iter().collect();
@@ -102,22 +102,33 @@ impl Addresser {
         self.keep(rest);
     }
 
-    /// Takes in the next bytes of several, which takes hardly longer than those of one while they are equally long. Each is what
-    /// [`update`](Self::update) alone makes of it.
+    /// Takes in the next bytes of several, which takes hardly longer than those of one while as many as there are lanes have some
+    /// left: the longest begin, and the next takes the lane of one that ends. Each is what [`update`](Self::update) alone makes of it.
     pub fn update_together(parts: Vec<(&mut Self, &[u8])>) {
-        let mut parts: Vec<_> = parts.into_iter().map(|(one, bytes)| (one.fill(bytes), one)).collect();
-        for group in parts.chunks_mut(lanes::LANES) {
-            let count = group.iter().map(|(bytes, _)| bytes.len() / BLOCK).min().unwrap_or(0);
-            let (mut states, mut blocks) = (Vec::with_capacity(group.len()), Vec::with_capacity(group.len()));
-            for (bytes, one) in group.iter_mut() {
+        let mut waiting: Vec<_> = parts.into_iter().map(|(one, bytes)| (one.fill(bytes), one)).collect();
+        waiting.sort_by_key(|(bytes, _)| bytes.len());
+        let mut together = Vec::with_capacity(lanes::LANES);
+        loop {
+            together.extend(waiting.drain(waiting.len().saturating_sub(lanes::LANES - together.len())..).rev());
+            let count = together.iter().map(|(bytes, _)| bytes.len() / BLOCK).min().unwrap_or(0);
+            let (mut states, mut blocks) = (Vec::with_capacity(lanes::LANES), Vec::with_capacity(lanes::LANES));
+            for (bytes, one) in &mut together {
                 blocks.push(bytes.as_chunks::<BLOCK>().0.get(..count).unwrap_or_default());
                 states.push(&mut one.state);
             }
-            let done = if lanes::compress_together(&mut states, &blocks) { count * BLOCK } else { 0 };
-            for (bytes, one) in group {
-                one.len += done as u64;
-                one.update(bytes.get(done..).unwrap_or_default());
+            if !lanes::compress_together(&mut states, &blocks) {
+                break;
             }
+            for (bytes, one) in &mut together {
+                one.len += (count * BLOCK) as u64;
+                *bytes = bytes.get(count * BLOCK..).unwrap_or_default();
+            }
+            for (bytes, one) in together.extract_if(.., |(bytes, _)| bytes.len() < BLOCK) {
+                one.update(bytes);
+            }
+        }
+        for (bytes, one) in together.into_iter().chain(waiting) {
+            one.update(bytes);
         }
     }
 

@@ -1,11 +1,14 @@
 //! Chunk: one sealed chunk, from its last plain byte to its registration.
 
+use std::sync::Arc;
+
 use common::id::ChunkId;
 use common::proto::directory::NewChunk;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::spawn_blocking;
 
-use super::send::{prepare, send};
+use super::send::send;
+use super::together::Named;
 use super::upload::Upload;
 use super::{Up, UpError};
 use crate::seal::{Plain, Sealed, Secret, open_chunk_key, seal_as, seal_chunk_key};
@@ -39,12 +42,13 @@ pub(super) async fn store_plain(
 ) -> Result<StoredChunk, UpError> {
     let keys = up.keys.clone();
     let (wanted, compression) = (up.redundancy, up.options.compression);
+    let together = Arc::clone(&up.together);
     let work = move || {
         let (sealed, secret) = seal_as(plain, &keys, compression);
-        prepare(&sealed, wanted).map(|prepared| (prepared, secret))
+        (together.name(sealed, wanted), secret)
     };
-    let (prepared, secret) = on_a_core(up, work).await??;
-    send_and_register(up, upload, prepared, secret, permit).await
+    let (named, secret) = on_a_core(up, work).await?;
+    send_and_register(up, upload, named, secret, permit).await
 }
 
 /// The same for what is sealed already: a pack.
@@ -55,19 +59,21 @@ pub(super) async fn store_sealed(
     secret: Secret,
     permit: OwnedSemaphorePermit,
 ) -> Result<StoredChunk, UpError> {
-    let wanted = up.redundancy;
-    let prepared = on_a_core(up, move || prepare(&sealed, wanted)).await??;
-    send_and_register(up, upload, prepared, secret, permit).await
+    let (wanted, together) = (up.redundancy, Arc::clone(&up.together));
+    let named = on_a_core(up, move || together.name(sealed, wanted)).await?;
+    send_and_register(up, upload, named, secret, permit).await
 }
 
 async fn send_and_register(
     up: &Up,
     upload: &Upload,
-    prepared: super::send::Prepared,
+    named: oneshot::Receiver<Result<Named, UpError>>,
     secret: Secret,
     permit: OwnedSemaphorePermit,
 ) -> Result<StoredChunk, UpError> {
+    let Named { prepared, on_its_way } = named.await.map_err(|lost| UpError::Bug(lost.to_string()))??;
     let sent = send(up, upload, &prepared).await?;
+    drop(on_its_way);
     let (chunk, sealed_len, redundancy) = (prepared.chunk, prepared.sealed_len, prepared.redundancy);
     let addresses = prepared.addresses();
     drop((prepared, permit));

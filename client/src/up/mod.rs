@@ -1,7 +1,7 @@
 //! Up: from local files to visible versions. `read -> cut -> name -> ask -> seal -> place -> send -> register -> publish`.
 //!
 //! In reading order: [`put_files`] (sorts jobs by size), `file` (a file cut into chunks of its own), `pack` (small files that
-//! share chunks: a `group` of them is read, `claims` what it stores), `send` (one chunk to its peers), `chain` (or one copy, which they pass on), `pace` (who of them is slow),
+//! share chunks: a `group` of them is read, `claims` what it stores), `together` (addresses), `send` (one chunk to its peers), `chain` (or one copy, which they pass on), `pace` (who of them is slow),
 //! `upload` (what the directory holds for it), `publish` (making it visible).
 //!
 //! Guarantees: nothing is visible before every chunk of it has enough shards durable on different peers and is registered; a
@@ -23,6 +23,7 @@ mod publish;
 mod repack;
 mod send;
 mod tally;
+mod together;
 mod upload;
 
 use common::boxed::Boxed;
@@ -51,6 +52,7 @@ use file::Reading;
 use pace::Pace;
 pub(crate) use repack::Packer;
 use tally::Tally;
+use together::Together;
 use upload::Upload;
 
 /// Chunks between the reader and their last durable shard: up to 8 MiB each, 3 on average. Twice as many only touch more memory.
@@ -81,6 +83,8 @@ struct Up {
     in_flight: Arc<Semaphore>,
     /// A permit for each core that seals.
     cores: Arc<Semaphore>,
+    /// Sealed chunks that have no addresses yet.
+    together: Arc<Together>,
     /// The upload that small and middling files share, begun when first needed.
     shared: Mutex<Option<Arc<Upload>>>,
     /// Small contents that are being stored.
@@ -94,7 +98,7 @@ struct Up {
 
 impl Up {
     fn new(session: &Session, options: &PutOptions) -> Arc<Self> {
-        let cores = available_parallelism().map_or(2, usize::from);
+        let cores = Arc::new(Semaphore::new(available_parallelism().map_or(2, usize::from)));
         let chunks = if session.is_far() { CHUNKS_IN_FLIGHT_FAR } else { CHUNKS_IN_FLIGHT };
         Arc::new(Self {
             session: session.clone(),
@@ -105,7 +109,9 @@ impl Up {
             pool: Pool::new(chunks),
             chunks,
             in_flight: Arc::new(Semaphore::new(chunks)),
-            cores: Arc::new(Semaphore::new(cores)),
+            // Half of them keep the network busy while the others wait for company.
+            together: Together::new(Arc::clone(&cores), chunks / 2),
+            cores,
             shared: Mutex::new(None),
             claims: Arc::default(),
             tally: Tally::new(),

@@ -55,20 +55,45 @@ impl Prepared {
     }
 }
 
-/// Splits and addresses. CPU-bound: each distinct shard is hashed once.
-pub(super) fn prepare(sealed: &Sealed, wanted: Redundancy) -> Result<Prepared, UpError> {
-    let bytes = sealed.bytes();
-    let redundancy = erasure::effective(wanted, bytes.len());
-    let shards = erasure::split(bytes, redundancy)?;
-    let shards = if redundancy.k() == 1 {
-        let address = ShardAddress::of(bytes);
-        shards.into_iter().map(|shard| (address, shard)).collect()
-    } else {
-        let addresses = ShardAddress::of_all(shards.iter().map(|shard| &**shard));
-        addresses.into_iter().zip(shards).collect()
+/// Splits and addresses all of these. CPU-bound: each distinct shard is hashed once, and four at a time.
+pub(super) fn prepare(all: Vec<(Sealed, Redundancy)>) -> Vec<Result<Prepared, UpError>> {
+    let split: Vec<_> = all.iter().map(|(sealed, wanted)| Split::new(sealed, *wanted)).collect();
+    let distinct = split.iter().flatten().flat_map(|split| split.distinct().iter().map(|shard| &**shard));
+    let mut addresses = ShardAddress::of_all(distinct).into_iter();
+    let mut name = |split: Split| {
+        let addresses: Vec<_> = addresses.by_ref().take(split.distinct().len()).collect();
+        let each = addresses.into_iter().cycle();
+        Prepared {
+            chunk: split.chunk,
+            sealed_len: split.sealed_len,
+            redundancy: split.redundancy,
+            shards: each.zip(split.shards).collect(),
+        }
     };
-    let sealed_len = u32::try_from(bytes.len()).map_err(|_| UpError::Bug("a chunk over 4 GiB".to_owned()))?;
-    Ok(Prepared { chunk: sealed.chunk(), sealed_len, redundancy, shards })
+    split.into_iter().map(|split| split.map(&mut name)).collect()
+}
+
+/// A sealed chunk as its shards, which have no addresses yet.
+struct Split {
+    chunk: ChunkId,
+    sealed_len: u32,
+    redundancy: Redundancy,
+    shards: Vec<Bytes>,
+}
+
+impl Split {
+    fn new(sealed: &Sealed, wanted: Redundancy) -> Result<Self, UpError> {
+        let bytes = sealed.bytes();
+        let redundancy = erasure::effective(wanted, bytes.len());
+        let sealed_len = u32::try_from(bytes.len()).map_err(|_| UpError::Bug("a chunk over 4 GiB".to_owned()))?;
+        Ok(Self { chunk: sealed.chunk(), sealed_len, redundancy, shards: erasure::split(bytes, redundancy)? })
+    }
+
+    /// All shards of a code, or the one that all copies are.
+    fn distinct(&self) -> &[Bytes] {
+        let count = if self.redundancy.k() == 1 { 1 } else { self.shards.len() };
+        self.shards.get(..count).unwrap_or_default()
+    }
 }
 
 /// Where a chunk's shards are now, and how many bytes that took.

@@ -29,6 +29,11 @@ const INITIAL_BYTES: u64 = 96 << 10;
 const SLACK: Duration = Duration::from_millis(5);
 /// The same on a path that is shorter than a millisecond.
 const SLACK_NEARBY: Duration = Duration::from_millis(10);
+/// There the other end may be late by so much, when processes wait for a core: with a window of less the rate would follow how long they
+/// wait, and the window the rate, downwards.
+const LATE: Duration = Duration::from_millis(40);
+/// As much as that is worth: three senders at once fit into a socket's buffer.
+const LATE_BYTES: u64 = 2 << 20;
 /// The longest that acknowledgements may keep each other waiting without slowing us.
 const BUNCH: Duration = Duration::from_millis(20);
 /// Rounds over which the highest rate counts.
@@ -40,7 +45,7 @@ const SHORTEST: Duration = Duration::from_secs(10);
 const SEARCH_WITHIN: Duration = Duration::from_millis(5);
 /// The search has found what a tunnel over an Ethernet carries, or more: what is left of it gains little.
 const SEARCH_FOUND: u64 = 1_350;
-/// It is given up after so many bytes, some ten times what it takes to come from 6,500 down to 1,466.
+/// It is given up after so many bytes, some ten times what it takes to come from 16,370 down to 1,466.
 const SEARCH_BYTES: u64 = 8 << 20;
 /// Parts of a round trip that are told apart when rates are measured.
 const PARTS: u32 = 64;
@@ -278,8 +283,11 @@ impl Model {
         }
         let percent = CYCLE.get(self.cycle).copied().unwrap_or(100);
         let nearby = self.shortest().is_some_and(|shortest| shortest < Duration::from_millis(1));
-        let slack = if nearby { SLACK_NEARBY } else { SLACK };
-        let slack = if percent < 100 && !nearby { 0 } else { share(self.rate(), slack) };
+        let slack = match nearby {
+            true => share(self.rate(), SLACK_NEARBY).max(share(self.rate(), LATE).min(LATE_BYTES)),
+            false if percent < 100 => 0,
+            false => share(self.rate(), SLACK),
+        };
         let bunch = if nearby { 0 } else { self.bunches.iter().copied().max().unwrap_or(0) };
         let bunch = bunch.min(share(self.rate(), BUNCH));
         let wanted = self.carried(percent) + slack.max(bunch) + 3 * self.packet;

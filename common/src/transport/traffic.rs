@@ -1,6 +1,8 @@
 //! Traffic: what goes through one UDP socket, counted where it leaves and arrives: payloads of datagrams of all connections, also
 //! closed and failed ones, handshakes, acknowledgements and what was sent again.
 //!
+//! Segmentation offload takes 64 KiB at once. quinn makes batches of ten packets whatever they hold, so those of large ones are split here.
+//!
 //! A batch is counted with two additions, however many datagrams it holds. Headers of UDP and IP are not in the bytes: they are
 //! 28 (IPv4) or 48 (IPv6) a datagram.
 
@@ -14,6 +16,9 @@ use std::task::{Context, Poll};
 
 use quinn::udp::{RecvMeta, Transmit};
 use quinn::{AsyncUdpSocket, UdpPoller};
+
+/// What the kernel takes at once: an IPv4 packet of the greatest length less the headers of IP and UDP, and 20 bytes to spare.
+const LARGEST_BATCH_BYTES: usize = 65_487;
 
 /// Bytes and datagrams since the socket was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,7 +64,12 @@ fn datagrams(len: usize, each: usize) -> u64 {
     len.div_ceil(each.max(1)).max(1) as u64
 }
 
-/// A socket that counts what goes through it.
+/// As many bytes as the kernel takes at once in whole segments.
+fn batch_bytes(segment: usize) -> usize {
+    (LARGEST_BATCH_BYTES / segment).max(1) * segment
+}
+
+/// A socket that counts what goes through it, and hands quinn's batches of up to ten packets to the kernel in as many parts as it needs.
 pub(super) struct Counted {
     inner: Arc<dyn AsyncUdpSocket>,
     counters: Arc<Counters>,
@@ -84,9 +94,14 @@ impl AsyncUdpSocket for Counted {
     }
 
     fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        self.inner.try_send(transmit)?;
         let len = transmit.contents.len();
-        self.counters.sent(len, transmit.segment_size.unwrap_or(len));
+        let segment = transmit.segment_size.unwrap_or(len).max(1);
+        // When the socket is full in the middle, all of it is sent again: the other end passes over what it has.
+        for contents in transmit.contents.chunks(batch_bytes(segment)) {
+            let segment_size = transmit.segment_size.filter(|size| *size < contents.len());
+            self.inner.try_send(&Transmit { contents, segment_size, ..*transmit })?;
+            self.counters.sent(contents.len(), segment);
+        }
         Ok(())
     }
 
@@ -125,6 +140,15 @@ impl AsyncUdpSocket for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn batches_are_whole_segments_that_the_kernel_takes() {
+        for (segment, segments) in
+            [(1, 65_487), (1_200, 54), (1_452, 45), (6_500, 10), (16_370, 4), (65_487, 1), (65_527, 1)]
+        {
+            assert_eq!(batch_bytes(segment), segments * segment);
+        }
+    }
 
     #[test]
     fn a_batch_counts_as_its_datagrams() {
