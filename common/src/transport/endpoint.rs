@@ -260,9 +260,11 @@ impl Endpoint {
         let tuning = Tuning::from_environment()?;
         let socket = open_socket(address).map_err(|source| BindError::Bind { address, source })?;
         let mut config = endpoint_config(options.reset_key);
-        config.max_udp_payload_size(options.packet_bytes.min(tuning.packet_bytes)).map_err(BindError::Options)?;
+        let packet_bytes = options.packet_bytes.min(tuning.packet_bytes);
+        config.max_udp_payload_size(packet_bytes).map_err(BindError::Options)?;
         let runtime = Arc::new(quinn::TokioRuntime);
-        let (counted, counters) = Counted::new(runtime.wrap_udp_socket(socket).map_err(BindError::Socket)?);
+        let (counted, counters) =
+            Counted::new(runtime.wrap_udp_socket(socket).map_err(BindError::Socket)?, packet_bytes);
         let inner = quinn::Endpoint::new_with_abstract_socket(config, None, Arc::new(counted), runtime)
             .map_err(BindError::Socket)?;
         Ok(Self { inner, transport: Arc::new(options.transport(tuning)), tuning, options, counters })
