@@ -22,8 +22,7 @@ impl ExtentReader {
 
     /// One run, from whoever has it.
     pub(crate) async fn read(&self, extent: Extent, placement: Arc<Placement>) -> Result<Verified, DownError> {
-        let permit = Arc::clone(&self.0.in_flight).acquire_owned().await;
-        let _permit = permit.map_err(|closed| DownError::Bug(closed.to_string()))?;
+        let _permit = self.0.ahead.permit().await;
         fetch::extent(&self.0, &Run::own(Located { offset: 0, extent }, placement)).await
     }
 }

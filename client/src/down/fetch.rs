@@ -1,10 +1,12 @@
 //! Fetch: one run of a sealed chunk from whoever has it, opened.
 //!
-//! Holders are tried by their state in the cluster map, then by how much is under way at each. Who does not answer within
-//! [`HEDGE`] is raced by the next; who fails or lies is passed over. When nobody is left it waits for some to return, for a while, once a chunk.
+//! Holders are tried by their state in the cluster map, then by how much is under way at each. Who falls silent for [`HEDGE`], or takes several
+//! times as long as others meanwhile, is raced by the next; who fails or lies is passed over. When nobody is left it waits for some to return,
+//! for a while, once a chunk.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -17,17 +19,19 @@ use common::proto::parts::{Placement, ShardAt};
 use common::proto::peer::{GetShard, ReadShard};
 use common::transport::{CallError, Link};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::manifest::Run;
 use super::{Down, DownError};
+use crate::ahead::patience;
 use crate::manifest::Extent;
+use crate::pace::Pace;
 use crate::seal::{Buffer, IntegrityError, Verified};
 
-/// A holder that has not delivered by then is raced by the next one.
+/// A holder from which nothing came for so long, neither this nor anything else that it was asked for, is raced by the next one.
 const HEDGE: Duration = Duration::from_secs(1);
-/// A holder that has not delivered by then is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How often that is looked for.
+const LOOK: Duration = Duration::from_millis(100);
 /// With too few shards: how long to wait for their holders to return, before it is an error.
 const ROUNDS: [Duration; 5] = [
     Duration::from_millis(300),
@@ -39,9 +43,6 @@ const ROUNDS: [Duration; 5] = [
 
 /// Up to this length another thread costs more than opening: 20 us.
 const SMALL_BYTES: u32 = 32 << 10;
-
-/// Who let a request wait for [`HEDGE`] is tried last for so long.
-const AVOIDED: Duration = Duration::from_secs(10);
 
 /// Chunks that are remembered as not to be had.
 const MISSED: usize = 65_536;
@@ -65,40 +66,61 @@ impl Missed {
 
 /// Requests under way at each peer, and who is slow.
 #[derive(Default)]
-pub(super) struct Load(Arc<Mutex<HashMap<PeerId, usize>>>, Mutex<HashMap<PeerId, Instant>>);
+pub(super) struct Load {
+    peers: Arc<Mutex<HashMap<PeerId, OfPeer>>>,
+    pace: Mutex<Pace>,
+}
+
+#[derive(Default)]
+struct OfPeer {
+    under_way: usize,
+    /// When something came from it.
+    heard: Option<Instant>,
+}
 
 /// Counts one request until it is dropped.
 struct Loaded {
-    load: Arc<Mutex<HashMap<PeerId, usize>>>,
+    peers: Arc<Mutex<HashMap<PeerId, OfPeer>>>,
     peer: PeerId,
 }
 
 impl Load {
     fn of(&self, peer: PeerId) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied().unwrap_or(0)
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.get(&peer).map_or(0, |of_peer| of_peer.under_way)
     }
 
-    fn avoid(&self, peer: PeerId) {
-        let until = Instant::now() + AVOIDED;
-        self.1.lock().unwrap_or_else(PoisonError::into_inner).insert(peer, until);
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_avoided(&self, peer: PeerId) -> bool {
-        let until = self.1.lock().unwrap_or_else(PoisonError::into_inner).get(&peer).copied();
-        until.is_some_and(|until| Instant::now() < until)
+    /// Whether nothing came from a peer for [`HEDGE`], of which something has been awaited since then.
+    fn is_silent(&self, peer: PeerId, since: Instant, now: Instant) -> bool {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let heard = peers.get(&peer).and_then(|of_peer| of_peer.heard).map_or(since, |heard| heard.max(since));
+        now.saturating_duration_since(heard) >= HEDGE
     }
 
     fn add(&self, peer: PeerId) -> Loaded {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(peer).or_insert(0) += 1;
-        Loaded { load: Arc::clone(&self.0), peer }
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.entry(peer).or_default().under_way += 1;
+        Loaded { peers: Arc::clone(&self.peers), peer }
+    }
+}
+
+impl Loaded {
+    /// Something came.
+    fn heard(&self) {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.entry(self.peer).or_default().heard = Some(Instant::now());
     }
 }
 
 impl Drop for Loaded {
     fn drop(&mut self) {
-        let mut load = self.load.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = load.get_mut(&self.peer) {
-            *count = count.saturating_sub(1);
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_peer) = peers.get_mut(&self.peer) {
+            of_peer.under_way = of_peer.under_way.saturating_sub(1);
         }
     }
 }
@@ -107,6 +129,7 @@ impl Drop for Loaded {
 pub(super) async fn extent(down: &Down, run: &Run) -> Result<Verified, DownError> {
     let (placement, extent, at) = (&*run.placement, &run.located.extent, run.located.offset);
     let pass = run.pass(down).await?;
+    let since = Instant::now();
     let mut fetching = Fetching { down, placement, pass, extent, at, why: Vec::new(), lied: None, waiting: Vec::new() };
     let mut have = 0;
     for round in 0..=ROUNDS.len() {
@@ -121,6 +144,7 @@ pub(super) async fn extent(down: &Down, run: &Run) -> Result<Verified, DownError
         }
         fetching.waiting.clear();
         let opened = if placement.redundancy.k() == 1 { fetching.copy().await } else { fetching.shares().await };
+        down.ahead.took(since.elapsed());
         match opened? {
             Ok(verified) => return Ok(verified),
             Err(good) => have = good,
@@ -153,11 +177,21 @@ pub(super) async fn range(
         let Ok(link) = down.session.peer(shard.peer) else { continue };
         let loaded = down.load.add(shard.peer);
         let room = BytesMut::with_capacity(len as usize);
-        let got = tokio::time::timeout(HEDGE * 5, read(link, (shard, pass.clone()), offset, len, room, loaded)).await;
-        match got {
-            Ok((_, Ok(bytes))) => return Some(bytes),
-            Ok((_, Err(_))) => {}
-            Err(_) => down.load.avoid(shard.peer),
+        let since = Instant::now();
+        let mut reading = pin!(read(link, (shard, pass.clone()), offset, len, room, loaded));
+        let got = loop {
+            match timeout(LOOK, &mut reading).await {
+                Ok((_, got)) => break got.ok(),
+                Err(_) if down.load.is_silent(shard.peer, since, Instant::now()) => {
+                    down.load.pace().avoid(shard.peer, Instant::now());
+                    break None;
+                }
+                Err(_) => {}
+            }
+        };
+        down.ahead.took(since.elapsed());
+        if got.is_some() {
+            return got;
         }
     }
     None
@@ -167,12 +201,13 @@ pub(super) async fn range(
 fn holders(down: &Down, placement: &Placement) -> Vec<ShardAt> {
     let map = down.session.map();
     let k = placement.redundancy.k();
+    let (pace, now) = (down.load.pace(), Instant::now());
     let mut holders: Vec<(u8, usize, bool, u8, ShardAt)> = placement
         .shards
         .iter()
         .map(|shard| {
             let state = match map.peer(shard.peer).map(|peer| peer.state) {
-                Some(PeerState::Online) if down.load.is_avoided(shard.peer) => 1,
+                Some(PeerState::Online) if pace.is_avoided(shard.peer, now) => 1,
                 Some(PeerState::Online) => 0,
                 Some(PeerState::Suspect) => 1,
                 Some(PeerState::Dead) | None => 2,
@@ -182,6 +217,7 @@ fn holders(down: &Down, placement: &Placement) -> Vec<ShardAt> {
             (state, down.load.of(shard.peer), coded, shard.index, *shard)
         })
         .collect();
+    drop(pace);
     holders.sort_by_key(|(state, load, coded, index, _)| (*state, *coded, *load, *index));
     let holders = holders.into_iter().map(|(.., shard)| shard).collect();
     if k > 1 { each_share_first(holders) } else { holders }
@@ -207,7 +243,15 @@ struct Fetching<'a> {
     why: Vec<String>,
     lied: Option<IntegrityError>,
     /// Whom an answer is awaited from.
-    waiting: Vec<PeerId>,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    peer: PeerId,
+    len: u32,
+    since: Instant,
+    /// Somebody else was asked because it took so long.
+    hedged: bool,
 }
 
 type Attempts = JoinSet<(ShardAt, Result<Buffer, CallError>)>;
@@ -301,13 +345,13 @@ impl Fetching<'_> {
                 _ => self.down.pool.take_for(self.at),
             };
             attempts.spawn(read(link, (shard, self.pass.clone()), offset, len, room, loaded));
-            self.waiting.push(shard.peer);
+            self.waiting.push(Waiting { peer: shard.peer, len, since: Instant::now(), hedged: false });
             return true;
         }
         false
     }
 
-    /// Waits for the first attempt to end; starts another one when that takes long. `None` when it has just done so.
+    /// Waits for the first attempt to end; starts another one when that takes too long. `None` when it has just done so.
     async fn first(
         &mut self,
         attempts: &mut Attempts,
@@ -315,20 +359,35 @@ impl Fetching<'_> {
         offset: u32,
         len: u32,
     ) -> Result<Option<(ShardAt, Result<Buffer, CallError>)>, DownError> {
-        let done = match tokio::time::timeout(HEDGE, attempts.join_next()).await {
-            Ok(done) => done,
-            Err(_) => {
-                self.waiting.iter().for_each(|peer| self.down.load.avoid(*peer));
-                if self.start(attempts, left, offset, len) {
-                    return Ok(None);
-                }
-                attempts.join_next().await
+        let done = loop {
+            match timeout(LOOK, attempts.join_next()).await {
+                Ok(done) => break done,
+                Err(_) if self.is_one_late() && self.start(attempts, left, offset, len) => return Ok(None),
+                Err(_) => {}
             }
         };
-        if let Some(Ok((shard, _))) = &done {
-            self.waiting.retain(|peer| *peer != shard.peer);
+        if let Some(Ok((shard, got))) = &done
+            && let Some(place) = self.waiting.iter().position(|waiting| waiting.peer == shard.peer)
+        {
+            let Waiting { peer, len, since, .. } = self.waiting.swap_remove(place);
+            if got.is_ok() {
+                self.down.load.pace().done(peer, len.into(), since, Instant::now());
+            }
         }
         done.transpose().map_err(|panic| DownError::Bug(panic.to_string()))
+    }
+
+    /// Whether somebody else should be asked for what one of them was. Of each that is said once.
+    fn is_one_late(&mut self) -> bool {
+        let (load, now) = (&self.down.load, Instant::now());
+        let late = self.waiting.iter_mut().find(|Waiting { peer, len, since, hedged }| {
+            let late = load.is_silent(*peer, *since, now) || load.pace().is_overdue(*peer, (*len).into(), *since, now);
+            late && !hedged
+        });
+        let Some(late) = late else { return false };
+        load.pace().avoid(late.peer, now);
+        late.hedged = load.is_silent(late.peer, late.since, now) || load.pace().may_hedge();
+        late.hedged
     }
 
     fn failed(&mut self, shard: &ShardAt, error: &CallError) {
@@ -393,20 +452,21 @@ async fn read<R: Room>(
     offset: u32,
     len: u32,
     mut room: R,
-    _loaded: Loaded,
+    loaded: Loaded,
 ) -> (ShardAt, Result<R, CallError>) {
-    let address = shard.address;
+    let (address, patience) = (shard.address, patience(len.into()));
     let work = async {
         let mut body = match pass {
             None => {
                 let request = GetShard { account: None, address, offset, len };
-                link.call_once(&request, Vec::new(), PATIENCE).await?.1
+                link.call_once(&request, Vec::new(), patience).await?.1
             }
-            Some(pass) => link.call_once(&ReadShard { pass, address, offset, len }, Vec::new(), PATIENCE).await?.1,
+            Some(pass) => link.call_once(&ReadShard { pass, address, offset, len }, Vec::new(), patience).await?.1,
         };
         let max = len as usize;
         let mut left = max;
         while let Some(piece) = body.chunk().await? {
+            loaded.heard();
             left = left.checked_sub(piece.len()).ok_or(CallError::BodyTooLong { max })?;
             if room.take(&piece) < piece.len() {
                 return Err(CallError::BodyTooLong { max });
@@ -414,8 +474,8 @@ async fn read<R: Room>(
         }
         Ok(room)
     };
-    let limit = CallError::TimedOut { what: "reading a shard", after: PATIENCE };
-    let result = tokio::time::timeout(PATIENCE, work).await.unwrap_or(Err(limit));
+    let limit = CallError::TimedOut { what: "reading a shard", after: patience };
+    let result = timeout(patience, work).await.unwrap_or(Err(limit));
     (shard, result)
 }
 

@@ -223,7 +223,7 @@ async fn start_next(down: &Arc<Down>, walk: &mut Walk<'_>, left: &Left) -> Resul
     {
         return Ok(Some(Next::There(plain_len(&run).into())));
     }
-    let permit = permit(down).await?;
+    let permit = down.ahead.permit().await;
     let down = Arc::clone(down);
     let task = tokio::spawn(async move { fetch::extent(&down, &run).await });
     Ok(Some(Next::Fetched(Fetched(task), permit)))
@@ -236,10 +236,6 @@ async fn is_left(run: &Run, file: &Arc<File>, left: u64) -> Result<bool, DownErr
     }
     let file = Arc::clone(file);
     blocking(move || run_is_there(&file, from, len, &digest)).await
-}
-
-async fn permit(down: &Down) -> Result<OwnedSemaphorePermit, DownError> {
-    Arc::clone(&down.in_flight).acquire_owned().await.map_err(|closed| DownError::Bug(closed.to_string()))
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DownError> {

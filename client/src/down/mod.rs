@@ -5,7 +5,7 @@
 //!
 //! Guarantees: not one byte is handed on before it was verified against the digest in its sealed manifest; a peer that is gone,
 //! slow or lying is passed over as long as k shards of every chunk can be had, without a word to the user; a file appears
-//! whole or not at all. At most [`RUNS_IN_FLIGHT`] runs, or [`RUNS_IN_FLIGHT_FAR`], are in memory, whatever the size and number of the files.
+//! whole or not at all. At most [`RUNS_IN_FLIGHT_FAR`] runs are in memory, whatever the size and number of the files.
 //!
 //! Sketch: receiving 0.5, opening 0.47 CPU s a GiB, and writing the file. No SHA-1: the digest is stronger and cheaper.
 
@@ -31,6 +31,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinSet, spawn_blocking};
 
+use crate::ahead::Ahead;
 use crate::local::write::{Download, Durability};
 use crate::local::{LocalError, partial};
 use crate::seal::Pool;
@@ -41,8 +42,9 @@ pub use error::DownError;
 pub(crate) use extent::ExtentReader;
 pub use file::read_range;
 
-/// Runs between the first request for them and their last byte written: up to 8 MiB each, 3 on average.
-pub const RUNS_IN_FLIGHT: usize = 16;
+/// Runs between the first request for them and their last byte written, two for each core and at least so many: up to 8 MiB each, 3 on
+/// average. Twice as many only touch more memory.
+pub const RUNS_IN_FLIGHT: usize = 8;
 /// The same where round trips are long: a run that lost packets comes late, and all behind it wait.
 pub const RUNS_IN_FLIGHT_FAR: usize = 24;
 /// Files that are written at once.
@@ -61,9 +63,9 @@ const GROUP_PATIENCE: Duration = Duration::from_millis(5);
 struct Down {
     session: Session,
     options: GetOptions,
-    /// Runs that may be in memory, and a permit for each.
+    /// Runs that may be in memory at most, and a permit for each that is.
     runs: usize,
-    in_flight: Arc<Semaphore>,
+    ahead: Ahead,
     /// A permit for each core that opens.
     cores: Semaphore,
     load: fetch::Load,
@@ -80,12 +82,13 @@ struct Down {
 impl Down {
     fn new(session: &Session, options: &GetOptions) -> Arc<Self> {
         let cores = available_parallelism().map_or(2, usize::from);
-        let runs = if session.is_far() { RUNS_IN_FLIGHT_FAR } else { RUNS_IN_FLIGHT };
+        let near = (2 * cores).clamp(RUNS_IN_FLIGHT, RUNS_IN_FLIGHT_FAR);
+        let runs = if session.is_far() { RUNS_IN_FLIGHT_FAR } else { near };
         Arc::new(Self {
             session: session.clone(),
             options: options.clone(),
             runs,
-            in_flight: Arc::new(Semaphore::new(runs)),
+            ahead: Ahead::new(runs),
             cores: Semaphore::new(cores),
             load: fetch::Load::default(),
             missed: fetch::Missed::default(),

@@ -140,8 +140,7 @@ async fn fetch_all(down: &Arc<Down>, wanted: Vec<Wanted>) -> Result<(), DownErro
     for mut files in chunks.into_values() {
         files.sort_by_key(|file| file.run.located.extent.offset);
         for group in neighbours(files) {
-            let permit = Arc::clone(&down.in_flight).acquire_owned().await;
-            let permit = permit.map_err(|closed| DownError::Bug(closed.to_string()))?;
+            let permit = down.ahead.permit().await;
             let down = Arc::clone(down);
             tasks.spawn(async move { fetch_group(&down, group, permit).await });
         }

@@ -25,10 +25,9 @@ use tokio::time::{Instant, timeout};
 
 use super::Up;
 use super::send::reason;
+use crate::ahead::patience;
 use crate::session::{Session, SessionError};
 
-/// A chain of peers that has not answered by then is left. A dead first peer is noticed much sooner, by its silence.
-const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a peer may take to confirm that it has a copy.
 const CONFIRM: Duration = Duration::from_secs(10);
 /// How often it is looked whether others are faster.
@@ -112,7 +111,7 @@ async fn ask(
     let onward = onward.to_vec().try_into().unwrap_or_default(); // a redundancy has no more
     let request = PutChain { put: put.clone(), onward };
     let link = session.peer(first).map_err(unknown)?;
-    Ok(link.call_once(&request, vec![bytes.clone()], PATIENCE).await?.0)
+    Ok(link.call_once(&request, vec![bytes.clone()], patience(put.len.into())).await?.0)
 }
 
 impl Along {

@@ -1,7 +1,7 @@
 //! Up: from local files to visible versions. `read -> cut -> name -> ask -> seal -> place -> send -> register -> publish`.
 //!
 //! In reading order: [`put_files`] (sorts jobs by size), `file` (a file cut into chunks of its own), `pack` (small files that
-//! share chunks: a `group` of them is read, `claims` what it stores), `together` (addresses), `send` (one chunk to its peers), `chain` (or one copy, which they pass on), `pace` (who of them is slow),
+//! share chunks: a `group` of them is read, `claims` what it stores), `together` (addresses), `send` (one chunk to its peers), `chain` (or one copy, which they pass on), [`pace`](crate::pace) (who of them is slow),
 //! `upload` (what the directory holds for it), `publish` (making it visible).
 //!
 //! Guarantees: nothing is visible before every chunk of it has enough shards durable on different peers and is registered; a
@@ -17,7 +17,6 @@ mod claims;
 mod error;
 mod file;
 mod group;
-mod pace;
 mod pack;
 mod publish;
 mod repack;
@@ -41,6 +40,7 @@ use tokio::task::JoinSet;
 use crate::cut::Gear;
 use crate::keys::Keys;
 use crate::local::read::SourceFile;
+use crate::pace::Pace;
 use crate::pack::PACK_FILE_MAX;
 use crate::seal::Pool;
 use crate::session::Session;
@@ -49,7 +49,6 @@ use crate::transfer::{Progress, PutJob, PutOptions, PutReport, Source};
 use claims::Claims;
 pub use error::UpError;
 use file::Reading;
-use pace::Pace;
 pub(crate) use repack::Packer;
 use tally::Tally;
 use together::Together;
@@ -115,7 +114,7 @@ impl Up {
             shared: Mutex::new(None),
             claims: Arc::default(),
             tally: Tally::new(),
-            pace: std::sync::Mutex::new(Pace::new()),
+            pace: std::sync::Mutex::default(),
             open: std::sync::Mutex::default(),
         })
     }

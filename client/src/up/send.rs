@@ -26,11 +26,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::chain::send_along;
 use super::upload::Upload;
 use super::{Up, UpError};
+use crate::ahead::patience;
 use crate::seal::Sealed;
 use crate::transfer::Fanout;
 
-/// A shard that a living peer has not acknowledged by then goes elsewhere. A dead peer is noticed much sooner, by its silence.
-const SHARD_PATIENCE: Duration = Duration::from_secs(120);
 /// How often it is looked who is overdue, while there are peers to go to.
 const LOOK: Duration = Duration::from_millis(50);
 /// How often a peer that says it is busy is asked again.
@@ -358,7 +357,7 @@ impl Sending<'_> {
             let shard = ShardAt { index, peer, address };
             let Ok(link) = link else { return (shard, Err(unknown_peer(peer))) };
             for _ in 0..BUSY_TRIES {
-                match link.call_once(&request, vec![bytes.clone()], SHARD_PATIENCE).await {
+                match link.call_once(&request, vec![bytes.clone()], patience(len)).await {
                     Ok((stored, _)) => return (shard, Ok(if stored.existed { 0 } else { len })),
                     Err(CallError::Refused(refusal)) if refusal.retry() == Retry::Later => sleep(refusal.pause()).await,
                     Err(error) => return (shard, Err(error)),

@@ -20,6 +20,9 @@ pub const STALL: Duration = Duration::from_secs(15);
 /// How many packets' payloads are taken from the connection at once.
 const BATCH: usize = 32;
 
+/// An answer with a body of more than this lets everything shorter pass.
+const LONG_BYTES: usize = 64 << 10;
+
 /// What arrives.
 #[derive(Debug)]
 pub struct BodyReader {
@@ -78,10 +81,18 @@ impl BodyReader {
         Ok(whole.freeze())
     }
 
-    /// The eight bytes in front of a message; `None` when the stream ends before its first byte.
-    pub(super) async fn head(&mut self) -> Result<FrameHead, CallError> {
-        let mut bytes = [0; FRAME_HEADER_BYTES];
-        self.stream.read_exact(&mut bytes).await.map_err(|error| match error {
+    /// Waits for the first byte. A stream is there as soon as a later one is, and its own bytes may still wait for their turn.
+    pub(super) async fn begun(&mut self) -> Result<Begun, CallError> {
+        let chunk = self.stream.read_chunk(1, true).await?;
+        let first = chunk.as_ref().and_then(|chunk| chunk.bytes.first());
+        first.map(|first| Begun(*first)).ok_or(CallError::Disconnected(Lost::Truncated))
+    }
+
+    /// The eight bytes in front of a message.
+    pub(super) async fn head(&mut self, Begun(first): Begun) -> Result<FrameHead, CallError> {
+        let mut bytes = [first; FRAME_HEADER_BYTES];
+        let [_, rest @ ..] = &mut bytes;
+        self.stream.read_exact(rest).await.map_err(|error| match error {
             quinn::ReadExactError::FinishedEarly(_) => CallError::Disconnected(Lost::Truncated),
             quinn::ReadExactError::ReadError(error) => error.into(),
         })?;
@@ -101,15 +112,42 @@ impl BodyReader {
     }
 }
 
+/// The first byte of a message.
+pub(super) struct Begun(u8);
+
+/// Long answers are sent one after another, in the order in which they were asked for, also what was lost of them: one that is whole is of use,
+/// and they do not end all at once with nothing to send behind them. Later is lower; 0 is before all. Requests are not: whoever has many of
+/// them under way compares how long each takes.
+fn turn(stream: &SendStream) -> i32 {
+    const TURNS: u64 = 1 << 30; // beyond that many two of them are in the wrong order, once
+    -1 - i32::try_from(stream.id().index() % TURNS).unwrap_or(0)
+}
+
 /// What goes out.
 #[derive(Debug)]
 pub struct BodyWriter {
     stream: Option<SendStream>,
+    order: Order,
+}
+
+/// Which of several bodies is sent first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// None: a part of each by turns.
+    Fair,
+    /// If it is long, as soon as all before it are through; that is not known yet.
+    Unknown,
+    Known,
 }
 
 impl BodyWriter {
     pub(super) fn new(stream: SendStream) -> Self {
-        Self { stream: Some(stream) }
+        Self { stream: Some(stream), order: Order::Fair }
+    }
+
+    /// The body of an answer.
+    pub(super) fn in_turn(stream: SendStream) -> Self {
+        Self { stream: Some(stream), order: Order::Unknown }
     }
 
     /// Sends these pieces; waits while the receiver's window is full.
@@ -124,6 +162,10 @@ impl BodyWriter {
     /// The same, but `false` when the receiver asked to stop: its answer then says why.
     pub(super) async fn write_unless_stopped(&mut self, mut pieces: &mut [Bytes]) -> Result<bool, CallError> {
         let Some(stream) = &mut self.stream else { return Err(CallError::Disconnected(Lost::ClosedHere)) };
+        if self.order == Order::Unknown && pieces.iter().map(Bytes::len).sum::<usize>() > LONG_BYTES {
+            self.order = Order::Known;
+            stream.set_priority(turn(stream)).ok(); // it fails only for a stream that is closed already
+        }
         while !pieces.is_empty() {
             let written = timeout(STALL, stream.write_chunks(pieces)).await;
             let stalled = |_| CallError::TimedOut { what: "sending a body", after: STALL };

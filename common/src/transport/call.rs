@@ -111,7 +111,8 @@ async fn exchange(connection: &Connection, request: &Outgoing, mut body: Vec<Byt
     if writer.write_unless_stopped(&mut body).await? {
         writer.finish();
     }
-    let head = reader.head().await?;
+    let begun = reader.begun().await?;
+    let head = reader.head(begun).await?;
     let message = reader.message(head.len).await?;
     if head.tag == STATUS_REFUSED {
         let malformed = |source| CallError::Misbehaved(FrameError::Malformed { name: request.name, source });
@@ -156,7 +157,8 @@ impl Streamed {
     pub async fn answer<R: Request>(self) -> Result<R::Response, CallError> {
         let Self { writer, mut reader } = self;
         writer.finish();
-        let head = reader.head().await?;
+        let begun = reader.begun().await?;
+        let head = reader.head(begun).await?;
         let message = reader.message(head.len).await?;
         decode_response::<R>(head, &message).map_err(CallError::Misbehaved)?.map_err(CallError::Refused)
     }

@@ -34,7 +34,7 @@ impl Responder {
     fn writer(&self) -> Option<BodyWriter> {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *slot, Slot::Taken) {
-            Slot::Unanswered(stream) => Some(BodyWriter::new(stream)),
+            Slot::Unanswered(stream) => Some(BodyWriter::in_turn(stream)),
             answered => {
                 *slot = answered;
                 None

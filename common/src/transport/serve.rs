@@ -25,14 +25,14 @@ use crate::identity::role::Identity;
 use crate::proto::refusal::What;
 use crate::proto::{FrameError, Refusal};
 use crate::telemetry::chain;
-use crate::transport::body::BodyReader;
+use crate::transport::body::{Begun, BodyReader};
 use crate::transport::connection::{Connection, Protocol};
 use crate::transport::endpoint::{Endpoint, HANDSHAKE};
 use crate::transport::error::{CallError, Lost, close};
 use crate::transport::pool::Link;
 use crate::transport::respond::{Responder, Slot, swap};
 
-/// How long a message may take to arrive, and an answer to be acknowledged.
+/// How long a message may take to arrive once it has begun, and an answer to be acknowledged.
 const MESSAGE: Duration = Duration::from_secs(20);
 /// How long a stranger may stay.
 const ENROLMENT: Duration = Duration::from_secs(30);
@@ -331,7 +331,10 @@ impl<H: Handler> Server<H> {
     async fn request(&self, caller: Arc<Caller>, send: SendStream, receive: RecvStream) {
         let slot = Arc::new(Mutex::new(Slot::Unanswered(send)));
         let responder = || Responder(slot.clone());
-        let outcome = match timeout(MESSAGE, self.read(receive)).await {
+        let mut body = BodyReader::new(receive);
+        let begun = body.begun().await;
+        let read = async { self.read(body, begun?).await };
+        let outcome = match timeout(MESSAGE, read).await {
             Ok(Ok((call, _memory))) => {
                 // Closed only when the server is dropped, which holds this task: without a permit it goes on all the same.
                 let _permit = self.0.requests.acquire().await;
@@ -353,9 +356,12 @@ impl<H: Handler> Server<H> {
         }
     }
 
-    async fn read(&self, receive: RecvStream) -> Result<(Call, Option<OwnedSemaphorePermit>), CallError> {
-        let mut body = BodyReader::new(receive);
-        let head = body.head().await?;
+    async fn read(
+        &self,
+        mut body: BodyReader,
+        begun: Begun,
+    ) -> Result<(Call, Option<OwnedSemaphorePermit>), CallError> {
+        let head = body.head(begun).await?;
         let kib = u32::try_from(head.len / 1024 + 1).unwrap_or(u32::MAX);
         let memory = self.0.memory.clone().acquire_many_owned(kib).await.ok();
         let message = body.message(head.len).await?;

@@ -38,6 +38,32 @@ async fn a_body_of_8_mib_goes_both_ways_unchanged() {
     server.stop().await;
 }
 
+/// Several long answers at once: the first is there long before the last, and a short one overtakes them.
+#[tokio::test]
+async fn long_answers_come_one_after_another_and_short_ones_between_them() {
+    const BODIES: u64 = 8;
+    const LEN: usize = 3 << 20; // all together fit into the window
+    let (server, _endpoint, connection) = served().await;
+    let (body, (tell, mut told)) = (noise(LEN), tokio::sync::mpsc::unbounded_channel());
+    let received = |connection: &Connection| connection.0.stats().udp_rx.bytes;
+    for number in 0..BODIES {
+        let (connection, tell, body) = (connection.clone(), tell.clone(), body.clone());
+        tokio::spawn(async move {
+            let (_, echoed) = call(&connection, &Echo(number), vec![body], LIMIT).await.unwrap();
+            let begun = received(&connection);
+            let short = call(&connection, &Echo(BODIES), Vec::new(), LIMIT).await.unwrap().0;
+            let overtaken = received(&connection) - begun;
+            assert_eq!((short, echoed.bytes(LEN).await.unwrap().len()), (BODIES, LEN));
+            tell.send((received(&connection), overtaken)).unwrap();
+        });
+    }
+    let all = BODIES * LEN as u64;
+    let (first, overtaken) = told.recv().await.unwrap();
+    assert!(first < all / 2, "{first} bytes were there before one body was whole");
+    assert!(overtaken < all / 4, "{overtaken} bytes were there before a short answer");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_refusal_arrives_although_the_body_was_not_read() {
     let (server, _endpoint, connection) = served().await;

@@ -1,4 +1,4 @@
-//! Pace: how fast each peer takes shards, who is too slow by comparison, and how often that may be acted on.
+//! Pace: how fast each peer takes or gives shards, who is too slow by comparison, and how often that may be acted on.
 //!
 //! A shard is overdue when it takes a multiple of the time that others' shards of its size took *since it was sent*: 4 times, or
 //! twice and half a second where even that is long, and 1.5 times at a peer that was overdue just before and has done nothing since. So what slows everybody, a
@@ -21,9 +21,9 @@ const TIMES: u32 = 4;
 const TWICE_AND: Duration = Duration::from_millis(500);
 /// Shards below it are taken for as long: round trips and syncs count more than bytes.
 const LEAST_BYTES: u64 = 256 << 10;
-/// Puts of others that must have ended meanwhile.
+/// Shards of others that must have ended meanwhile.
 const EVIDENCE: usize = 2;
-/// Puts that are remembered of each peer.
+/// Shards that are remembered of each peer.
 const REMEMBERED: usize = 16;
 /// For how long a peer that was overdue gets no new shards, unless there is nobody else; doubles each time it is so again.
 const AVOIDED: Duration = Duration::from_secs(10);
@@ -35,43 +35,45 @@ const PRICE: u32 = 10;
 
 #[derive(Debug, Default)]
 struct OfPeer {
-    /// When each put ended, and how long it would have taken for [`LEAST_BYTES`].
-    puts: VecDeque<(Instant, Duration)>,
+    /// When each ended, and how long it would have taken for [`LEAST_BYTES`].
+    ended: VecDeque<(Instant, Duration)>,
     avoided_until: Option<Instant>,
     avoided_for: Duration,
 }
 
-/// What one upload's sender knows of its peers.
+/// What one transfer knows of its peers.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     peers: HashMap<PeerId, OfPeer>,
     /// In tenths of a shard.
     budget: u32,
 }
 
-impl Pace {
-    pub(super) fn new() -> Self {
+impl Default for Pace {
+    fn default() -> Self {
         Self { peers: HashMap::new(), budget: RESERVE * PRICE }
     }
+}
 
-    /// A shard has become durable.
-    pub(super) fn done(&mut self, peer: PeerId, len: u64, since: Instant, now: Instant) {
+impl Pace {
+    /// A shard has become durable at a peer, or arrived from it.
+    pub(crate) fn done(&mut self, peer: PeerId, len: u64, since: Instant, now: Instant) {
         self.budget = (self.budget + 1).min(RESERVE * PRICE);
         let of_peer = self.peers.entry(peer).or_default();
-        if of_peer.puts.len() >= REMEMBERED {
-            of_peer.puts.pop_front();
+        if of_peer.ended.len() >= REMEMBERED {
+            of_peer.ended.pop_front();
         }
         let pieces = u32::try_from(len / LEAST_BYTES).unwrap_or(u32::MAX).max(1);
-        of_peer.puts.push_back((now, now.saturating_duration_since(since) / pieces));
+        of_peer.ended.push_back((now, now.saturating_duration_since(since) / pieces));
     }
 
     /// Whether a shard that a peer has had since then takes too long, compared with what others did meanwhile.
-    pub(super) fn is_overdue(&self, peer: PeerId, len: u64, since: Instant, now: Instant) -> bool {
+    pub(crate) fn is_overdue(&self, peer: PeerId, len: u64, since: Instant, now: Instant) -> bool {
         let waited = now.saturating_duration_since(since);
         if waited < FLOOR {
             return false;
         }
-        let others = self.peers.iter().filter(|(other, _)| **other != peer).flat_map(|(_, of_peer)| &of_peer.puts);
+        let others = self.peers.iter().filter(|(other, _)| **other != peer).flat_map(|(_, of_peer)| &of_peer.ended);
         let mut meanwhile: Vec<Duration> = others.filter(|(end, _)| *end >= since).map(|(_, took)| *took).collect();
         if meanwhile.len() < EVIDENCE {
             return false;
@@ -91,20 +93,20 @@ impl Pace {
         waited >= limit
     }
 
-    /// Whether a peer has made a shard durable since then.
-    pub(super) fn has_done_since(&self, peer: PeerId, since: Instant) -> bool {
-        self.peers.get(&peer).and_then(|of_peer| of_peer.puts.back()).is_some_and(|(end, _)| *end >= since)
+    /// Whether a peer has ended a shard since then.
+    pub(crate) fn has_done_since(&self, peer: PeerId, since: Instant) -> bool {
+        self.peers.get(&peer).and_then(|of_peer| of_peer.ended.back()).is_some_and(|(end, _)| *end >= since)
     }
 
     /// Takes from the budget what offering one shard twice costs; `false` when it is used up.
-    pub(super) fn may_hedge(&mut self) -> bool {
+    pub(crate) fn may_hedge(&mut self) -> bool {
         let left = self.budget.checked_sub(PRICE);
         self.budget = left.unwrap_or(self.budget);
         left.is_some()
     }
 
     /// A peer was overdue.
-    pub(super) fn avoid(&mut self, peer: PeerId, now: Instant) {
+    pub(crate) fn avoid(&mut self, peer: PeerId, now: Instant) {
         let of_peer = self.peers.entry(peer).or_default();
         // All that it had at the same time counts once.
         if of_peer.avoided_until.is_some_and(|until| now < until) {
@@ -114,7 +116,7 @@ impl Pace {
         of_peer.avoided_until = Some(now + of_peer.avoided_for);
     }
 
-    pub(super) fn is_avoided(&self, peer: PeerId, now: Instant) -> bool {
+    pub(crate) fn is_avoided(&self, peer: PeerId, now: Instant) -> bool {
         self.peers.get(&peer).and_then(|of_peer| of_peer.avoided_until).is_some_and(|until| now < until)
     }
 }
@@ -135,7 +137,7 @@ mod tests {
 
     /// Puts of two peers that both began at `since` and took so long.
     fn paced(since: Instant, took: Duration) -> Pace {
-        let mut pace = Pace::new();
+        let mut pace = Pace::default();
         for number in 1..=2 {
             pace.done(peer(number), SHARD, since, since + took);
         }
@@ -169,12 +171,12 @@ mod tests {
     fn without_faster_peers_in_the_same_time_nobody_is_overdue() {
         let since = Instant::now();
         let late = since + ms(60_000);
-        assert!(!Pace::new().is_overdue(peer(0), SHARD, since, late));
+        assert!(!Pace::default().is_overdue(peer(0), SHARD, since, late));
         // They were fast before it was sent, which says nothing about now.
         let before = paced(since, ms(50));
         assert!(!before.is_overdue(peer(0), SHARD, since + ms(51), late));
         // A peer's own puts are no measure for it, and one put is none for anybody.
-        let mut own = Pace::new();
+        let mut own = Pace::default();
         (0..5).for_each(|_| own.done(peer(0), SHARD, since, since + ms(50)));
         assert!(!own.is_overdue(peer(0), SHARD, since, late));
         own.done(peer(1), SHARD, since, since + ms(50));
@@ -184,7 +186,7 @@ mod tests {
     #[test]
     fn hedges_have_a_reserve_and_then_one_in_ten() {
         let now = Instant::now();
-        let mut pace = Pace::new();
+        let mut pace = Pace::default();
         let count = |pace: &mut Pace| (0..1_000).take_while(|_| pace.may_hedge()).count();
         assert_eq!(count(&mut pace), 32);
         (0..100).for_each(|_| pace.done(peer(1), SHARD, now, now));
@@ -196,7 +198,7 @@ mod tests {
     #[test]
     fn who_is_avoided_is_tried_again_later_and_avoided_longer() {
         let mut now = Instant::now();
-        let mut pace = Pace::new();
+        let mut pace = Pace::default();
         for expected in [10, 20, 40, 80, 120, 120] {
             pace.avoid(peer(3), now);
             pace.avoid(peer(3), now + ms(50));
