@@ -332,7 +332,14 @@ impl<H: Handler> Server<H> {
         let slot = Arc::new(Mutex::new(Slot::Unanswered(send)));
         let responder = || Responder(slot.clone());
         let mut body = BodyReader::new(receive);
-        let begun = body.begun().await;
+        // A member's bytes may wait behind its others; a stranger has no others, and does not stay by sending nothing.
+        let begun = match caller.protocol {
+            Protocol::Main => body.begun().await,
+            Protocol::Enroll => {
+                let late = CallError::TimedOut { what: "waiting for a stranger's request", after: MESSAGE };
+                timeout(MESSAGE, body.begun()).await.unwrap_or(Err(late))
+            }
+        };
         let read = async { self.read(body, begun?).await };
         let outcome = match timeout(MESSAGE, read).await {
             Ok(Ok((call, _memory))) => {
