@@ -141,6 +141,7 @@ impl ServeConfig {
                 requests: 512,
                 message_bytes: 16 << 20,
                 grace: Duration::from_secs(2),
+                ..ServeOptions::default()
             },
             clock: Clock::System,
             certificates: Clock::System,

@@ -34,8 +34,6 @@ use crate::transport::respond::{Responder, Slot, swap};
 
 /// How long a message may take to arrive once it has begun, and an answer to be acknowledged.
 const MESSAGE: Duration = Duration::from_secs(20);
-/// How long a stranger may stay.
-const ENROLMENT: Duration = Duration::from_secs(30);
 
 /// Who asks: fixed for the life of a connection.
 #[derive(Debug)]
@@ -95,11 +93,19 @@ pub struct ServeOptions {
     pub message_bytes: usize,
     /// What requests under way get at shutdown.
     pub grace: Duration,
+    /// How long a stranger may stay, whatever it sends.
+    pub enrolment: Duration,
 }
 
 impl Default for ServeOptions {
     fn default() -> Self {
-        Self { connections: 12_000, requests: 1_024, message_bytes: 64 << 20, grace: Duration::from_secs(3) }
+        Self {
+            connections: 12_000,
+            requests: 1_024,
+            message_bytes: 64 << 20,
+            grace: Duration::from_secs(3),
+            enrolment: Duration::from_secs(30),
+        }
     }
 }
 
@@ -150,7 +156,12 @@ impl<H: Handler> Server<H> {
                         continue;
                     };
                     let (server, stopped, requests) = (self.clone(), stopped.clone(), endpoint.options().incoming_requests);
-                    connections.spawn(async move { server.accept(incoming, permit, requests, stopped).await });
+                    // What a handshake needs is large, and is to be gone with it.
+                    let shaking = Box::pin(shake_hands(incoming, permit));
+                    connections.spawn(async move {
+                        let Some(connection) = shaking.await else { return };
+                        server.serve(connection, requests, stopped).await;
+                    });
                 }
                 Some(done) = connections.join_next(), if !connections.is_empty() => log_fault(done),
             }
@@ -193,27 +204,6 @@ impl<H: Handler> Server<H> {
             return None;
         }
         Some((incoming, permit))
-    }
-
-    async fn accept(
-        &self,
-        incoming: Incoming,
-        handshake: OwnedSemaphorePermit,
-        limit: u32,
-        stopped: watch::Receiver<bool>,
-    ) {
-        let remote = incoming.remote_address();
-        let connecting = match incoming.accept() {
-            Ok(connecting) => connecting,
-            Err(error) => return debug!(%remote, error = %chain(&CallError::from(error)), "handshake failed"),
-        };
-        let connection = match timeout(HANDSHAKE, connecting).await {
-            Ok(Ok(connection)) => Connection(connection),
-            Ok(Err(error)) => return debug!(%remote, error = %chain(&CallError::from(error)), "handshake failed"),
-            Err(_) => return debug!(%remote, "handshake took too long"),
-        };
-        drop(handshake);
-        self.serve(connection, limit, stopped).await;
     }
 
     /// Serves what comes in on a link that this side dials, each time it is connected, until `shutdown`; then gives the grace. When
@@ -264,8 +254,14 @@ impl<H: Handler> Server<H> {
             self.0.handler.connected(&caller);
             let mut requests = JoinSet::new();
             let accepting = self.take_requests(&caller, limit, &mut requests, &mut stopped);
-            let ended = if enrolling { timeout(ENROLMENT, accepting).await.ok() } else { Some(accepting.await) };
+            let ended = match enrolling {
+                true => timeout(self.0.options.enrolment, accepting).await.ok(),
+                false => Some(accepting.await),
+            };
             self.0.handler.disconnected(&caller);
+            if ended.is_none() {
+                caller.connection.close_with(close::SHUTTING_DOWN); // else a stream on which nothing comes would hold it
+            }
             while let Some(done) = requests.join_next().await {
                 log_fault(done);
             }
@@ -332,14 +328,7 @@ impl<H: Handler> Server<H> {
         let slot = Arc::new(Mutex::new(Slot::Unanswered(send)));
         let responder = || Responder(slot.clone());
         let mut body = BodyReader::new(receive);
-        // A member's bytes may wait behind its others; a stranger has no others, and does not stay by sending nothing.
-        let begun = match caller.protocol {
-            Protocol::Main => body.begun().await,
-            Protocol::Enroll => {
-                let late = CallError::TimedOut { what: "waiting for a stranger's request", after: MESSAGE };
-                timeout(MESSAGE, body.begun()).await.unwrap_or(Err(late))
-            }
-        };
+        let begun = body.begun().await; // it may wait behind the caller's others; a stranger's connection ends in time
         let read = async { self.read(body, begun?).await };
         let outcome = match timeout(MESSAGE, read).await {
             Ok(Ok((call, _memory))) => {
@@ -384,6 +373,20 @@ impl<H: Handler> Server<H> {
                 responder.refuse(&Refusal::Malformed).await
             }
             _ => Err(error),
+        }
+    }
+}
+
+/// The handshake, whose permit it gives back.
+async fn shake_hands(incoming: Incoming, _permit: OwnedSemaphorePermit) -> Option<Connection> {
+    let remote = incoming.remote_address();
+    let failed = |error| debug!(%remote, error = %chain(&CallError::from(error)), "handshake failed");
+    let connecting = incoming.accept().map_err(failed).ok()?;
+    match timeout(HANDSHAKE, connecting).await {
+        Ok(connection) => connection.map_err(failed).ok().map(Connection),
+        Err(_) => {
+            debug!(%remote, "handshake took too long");
+            None
         }
     }
 }

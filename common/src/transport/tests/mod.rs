@@ -165,7 +165,21 @@ impl Running {
         Self::start_at((std::net::Ipv4Addr::LOCALHOST, 0).into(), tls, None)
     }
 
+    pub(super) fn start_with(tls: rustls::ServerConfig, serve: ServeOptions) -> Self {
+        Self::start_all((std::net::Ipv4Addr::LOCALHOST, 0).into(), tls, None, serve)
+    }
+
     pub(super) fn start_at(address: SocketAddr, tls: rustls::ServerConfig, revoked: Option<Identity>) -> Self {
+        let serve = ServeOptions { grace: Duration::from_secs(1), ..ServeOptions::default() };
+        Self::start_all(address, tls, revoked, serve)
+    }
+
+    fn start_all(
+        address: SocketAddr,
+        tls: rustls::ServerConfig,
+        revoked: Option<Identity>,
+        serve: ServeOptions,
+    ) -> Self {
         let options = EndpointOptions { reset_key: Some([5; 32]), ..EndpointOptions::peer() };
         let endpoint = Endpoint::bind(address, options).unwrap();
         endpoint.listen(tls).unwrap();
@@ -173,7 +187,7 @@ impl Running {
         let (started, on_started) = mpsc::unbounded_channel();
         let (go_on, handled) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
         let handler = TestHandler { started, go_on: go_on.clone(), revoked, handled: handled.clone() };
-        let server = Server::new(handler, ServeOptions { grace: Duration::from_secs(1), ..ServeOptions::default() });
+        let server = Server::new(handler, serve);
         let (shutdown, on_shutdown) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             server.run(&endpoint, async { on_shutdown.await.unwrap_or(()) }).await;

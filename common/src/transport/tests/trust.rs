@@ -1,5 +1,7 @@
 //! Who gets in, who does not, and what each is told.
 
+use std::time::Duration;
+
 use rustls_pki_types::CertificateDer;
 
 use super::{Cluster, DAY, Echo, LIMIT, NOW, Running, ask, client, dial, peer};
@@ -10,7 +12,7 @@ use crate::proto::Refusal;
 use crate::proto::refusal::Retry;
 use crate::time::Clock;
 use crate::transport::connection::Protocol;
-use crate::transport::{CallError, HandshakeError, call};
+use crate::transport::{CallError, HandshakeError, ServeOptions, call};
 
 fn reason(result: Result<u64, CallError>) -> HandshakeError {
     let error = result.unwrap_err();
@@ -163,6 +165,23 @@ async fn a_joiner_believes_the_pinned_authority_alone() {
     tls.alpn_protocols = vec![crate::proto::ALPN_ENROLL.to_vec()];
     let server = Running::start(tls);
     assert_eq!(reason(ask(joiner(), server.address, &name).await), HandshakeError::OtherServer);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_stay_by_opening_streams_and_sending_nothing() {
+    let cluster = Cluster::new(7);
+    let name = directory_name(cluster.authority.cluster());
+    let own = cluster.credentials(Subject::Directory);
+    let short = ServeOptions { enrolment: Duration::from_secs(1), ..ServeOptions::default() };
+    let server = Running::start_with(cluster.trust().directory_server(&own).unwrap(), short);
+    let joiner = trust::joiner(cluster.authority.fingerprint(), cluster.clock.clone()).unwrap();
+    let (_endpoint, connection) = dial(joiner, server.address, &name).await.unwrap();
+    let silent = connection.0.open_bi().await.unwrap();
+    let (mut later, _) = connection.0.open_bi().await.unwrap();
+    later.write_all(b"this shows the server that the one before is open").await.unwrap();
+    tokio::time::timeout(LIMIT, connection.0.closed()).await.unwrap();
+    drop(silent);
     server.stop().await;
 }
 
