@@ -10,7 +10,7 @@ use client::manifest::{Extent, ManifestKey, Page, PageId, Writer};
 use client::meta::{Entry, EntryPlace};
 use client::names::Name;
 use client::pack::{PackBuilder, open_extent};
-use client::seal::{Buffer, Digest, Plain, Pool, Secret, open, open_chunk_key, seal, seal_chunk_key};
+use client::seal::{Buffer, Digest, Opening, Plain, Pool, Secret, open, open_chunk_key, seal, seal_chunk_key};
 use common::id::{AccountId, ChunkId, NodeId, VersionId};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -77,6 +77,21 @@ mod sealing {
             .counter(BytesCount::new(len))
             .with_inputs(|| BytesMut::from(&sealed.bytes()[..]))
             .bench_values(|received| open(received, &secret, &digest).unwrap());
+    }
+
+    /// The same while it arrives, in packets.
+    #[divan::bench]
+    fn open_a_chunk_in_packets(bencher: Bencher) {
+        let (content, pool) = (noise(CHUNK), Pool::new(4));
+        let digest = Digest::of(&content);
+        let (sealed, secret) = seal(Plain::new(Buffer::from(content)), &keys());
+        bencher.counter(BytesCount::new(CHUNK)).with_inputs(|| pool.take()).bench_values(|room| {
+            let mut opening = Opening::new(secret.clone(), digest, room);
+            for packet in sealed.bytes().chunks(16_300) {
+                opening.take(packet);
+            }
+            opening.finish(CHUNK, || pool.take()).unwrap()
+        });
     }
 
     fn secret() -> Secret {

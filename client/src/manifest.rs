@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::keys::{KEY_BYTES, random};
-use crate::seal::{self, Buffer, Codec, Digest, ExtentKey, IntegrityError, Secret, Verified};
+use crate::seal::{self, Buffer, Codec, Digest, ExtentKey, IntegrityError, Opening, Secret, Verified};
 
 pub use page::{Page, PageId};
 pub use read::{Located, PageSearch, Reader, Searched};
@@ -83,14 +83,37 @@ impl Extent {
     where
         B: DerefMut<Target = [u8]> + Into<Bytes>,
     {
-        if !self.is_possible() {
-            return Err(IntegrityError::Inconsistent { what: "an extent", field: "its lengths" });
-        }
+        let secret = self.secret()?;
         if u32::try_from(sealed.len()) != Ok(self.len) {
             return Err(IntegrityError::Length { wanted: self.len, found: sealed.len() });
         }
-        let secret = Secret { codec: Codec::from_number(self.codec)?, key: self.key.clone(), len: self.len };
-        let opened = seal::open_in(sealed, &secret, &self.digest, self.size as usize, room)?;
+        self.of_its_size(seal::open_in(sealed, &secret, &self.digest, self.size as usize, room)?)
+    }
+
+    /// Begins to open the run, whose sealed bytes are still to come, into an empty buffer.
+    ///
+    /// # Errors
+    /// When there is no such run, or this program does not know how it was made.
+    pub(crate) fn opening(&self, room: Buffer) -> Result<Opening, IntegrityError> {
+        Ok(Opening::new(self.secret()?, self.digest, room))
+    }
+
+    /// The content of what was begun with [`Extent::opening`] and has arrived; what was compressed gets this room.
+    ///
+    /// # Errors
+    /// As [`Extent::open`].
+    pub(crate) fn opened(&self, opening: Opening, room: impl FnOnce() -> Buffer) -> Result<Verified, IntegrityError> {
+        self.of_its_size(opening.finish(self.size as usize, room)?)
+    }
+
+    fn secret(&self) -> Result<Secret, IntegrityError> {
+        if !self.is_possible() {
+            return Err(IntegrityError::Inconsistent { what: "an extent", field: "its lengths" });
+        }
+        Ok(Secret { codec: Codec::from_number(self.codec)?, key: self.key.clone(), len: self.len })
+    }
+
+    fn of_its_size(&self, opened: Verified) -> Result<Verified, IntegrityError> {
         match opened.bytes().len() {
             len if len == self.size as usize => Ok(opened),
             found => Err(IntegrityError::Length { wanted: self.size, found }),

@@ -1,8 +1,8 @@
 //! Seal: from plain bytes to ciphertext that may leave the machine, and back to bytes that may be handed on.
 //!
 //! Guarantees, by types: [`seal`] (and the pack builder, with the same function) is the only maker of [`Sealed`], which is all
-//! that the sender takes; [`open`] is the only maker of [`Verified`], which is all that the writer takes, and decrypts and
-//! verifies in one, so nothing decrypted but unverified exists as a value. A key is derived from the very body it encrypts:
+//! that the sender takes; [`open`] and [`Opening`] are the only makers of [`Verified`], which is all that the writer takes, and decrypt and
+//! verify in one, so nothing decrypted but unverified can be had. A key is derived from the very body it encrypts:
 //! one key, one message, so the counter may begin at zero. Layout and derivations: docs/FORMATS.md.
 //!
 //! A body is compressed where that pays (`compress`); the id is that of the content in either case, and the digest as well.
@@ -17,6 +17,7 @@ mod buffer;
 mod chunk_key;
 mod compress;
 mod integrity;
+mod opening;
 
 use std::fmt;
 use std::ops::DerefMut;
@@ -35,6 +36,7 @@ pub(crate) use chunk_key::reseal_chunk_key;
 pub use chunk_key::{open_chunk_key, seal_chunk_key};
 pub use compress::LEVEL as ZSTD_LEVEL;
 pub use integrity::IntegrityError;
+pub use opening::Opening;
 
 use crate::keys::{KEY_BYTES, Keys};
 
@@ -325,15 +327,24 @@ where
         Codec::Plain => open_in_place(&mut sealed, &secret.key, digest).map(|()| Verified(sealed.into())),
         Codec::Zstd => {
             apply(&mut sealed, &secret.key);
-            let mut content = room();
-            compress::decompress(&sealed, &mut content, most)?;
-            if Digest::of(&content) != *digest {
-                content.zeroize();
-                return Err(IntegrityError::Digest);
-            }
-            Ok(Verified(content.into()))
+            decompressed(&sealed, digest, most, room)
         }
     }
+}
+
+fn decompressed(
+    body: &[u8],
+    digest: &Digest,
+    most: usize,
+    room: impl FnOnce() -> Buffer,
+) -> Result<Verified, IntegrityError> {
+    let mut content = room();
+    compress::decompress(body, &mut content, most)?;
+    if Digest::of(&content) != *digest {
+        content.zeroize();
+        return Err(IntegrityError::Digest);
+    }
+    Ok(Verified(content.into()))
 }
 
 fn open_in_place(run: &mut [u8], key: &ExtentKey, digest: &Digest) -> Result<(), IntegrityError> {
@@ -445,6 +456,39 @@ mod tests {
             let mut long = good;
             long.extend_from_slice(&[flip]);
             prop_assert!(open(long, &secret, &digest).is_err());
+        }
+
+        #[test]
+        fn what_arrives_in_pieces_is_opened_as_if_it_came_at_once(
+            mut content in prop::collection::vec(any::<u8>(), 1..200), len in 1..3 * HOT_BYTES, never in any::<bool>(),
+            pieces in prop::collection::vec(1_usize..40_000, 1..9), at in any::<prop::sample::Index>(), flip in 1_u8..,
+        ) {
+            content = content.repeat(len.div_ceil(content.len()));
+            let plain = Plain::new(Buffer::from(content.clone()));
+            let digest = plain.digest();
+            let compression = if never { Compression::Never } else { Compression::Auto };
+            let (sealed, secret) = seal_as(plain, &keys(), compression);
+            let arrive = |sealed: &[u8]| {
+                let mut opening = Opening::new(secret.clone(), digest, Buffer::with_room(secret.len as usize + 1));
+                let (mut rest, mut sizes) = (sealed, pieces.iter().cycle());
+                while !rest.is_empty() {
+                    let (piece, later) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+                    assert_eq!(opening.take(piece), piece.len());
+                    rest = later;
+                }
+                opening.finish(content.len(), || Buffer::with_room(content.len()))
+            };
+            let good = sealed.bytes().to_vec();
+            prop_assert!(arrive(&good).unwrap().bytes()[..] == content[..]);
+            let mut bad = good.clone();
+            bad[at.index(good.len())] ^= flip;
+            prop_assert!(arrive(&bad).is_err() || secret.codec == Codec::Zstd);
+            let found = at.index(good.len());
+            let long = [&good[..], &[flip]].concat();
+            for (len, wrong) in [(found, arrive(&good[..found])), (long.len(), arrive(&long))] {
+                let noticed = matches!(wrong, Err(IntegrityError::Length { found, .. }) if found == len);
+                prop_assert!(noticed, "{} bytes", len);
+            }
         }
     }
 }

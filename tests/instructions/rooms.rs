@@ -14,7 +14,7 @@ use client::manifest::{Extent, ManifestKey, Page, PageId, Writer};
 use client::meta::{Content, Entry, EntryPlace, Mtime, VersionMeta, VersionPlace};
 use client::names::Name;
 use client::pack::{PackBuilder, open_extent};
-use client::seal::{Buffer, Digest, Plain, Pool, open, open_chunk_key, seal, seal_chunk_key};
+use client::seal::{Buffer, Digest, Opening, Plain, Pool, open, open_chunk_key, seal, seal_chunk_key};
 use common::address::{Addresser, ShardAddress};
 use common::erasure::{join, split};
 use common::grant::SignedGrant;
@@ -44,6 +44,7 @@ pub(crate) fn all() {
     statements();
     decisions();
     store();
+    arriving(); // last: what it allocates moves what later rooms would find free
 }
 
 fn keys() -> Keys {
@@ -242,4 +243,19 @@ fn store() {
     };
     drop(take_in());
     counted("take_in_256_kib", take_in);
+}
+
+/// A run that is opened while it arrives.
+fn arriving() {
+    let (content, pool) = (noise(MIB), Pool::new(1));
+    let digest = Digest::of(&content);
+    let (sealed, secret) = seal(Plain::new(Buffer::from(content)), &keys());
+    let room = pool.take();
+    counted("open_packets_1_mib", || {
+        let mut opening = Opening::new(secret.clone(), digest, room);
+        for packet in sealed.bytes().chunks(16_300) {
+            opening.take(packet);
+        }
+        opening.finish(MIB, || pool.take()).unwrap()
+    });
 }

@@ -26,7 +26,7 @@ use super::{Down, DownError};
 use crate::ahead::patience;
 use crate::manifest::Extent;
 use crate::pace::Pace;
-use crate::seal::{Buffer, IntegrityError, Verified};
+use crate::seal::{Buffer, IntegrityError, Opening, Verified};
 
 /// A holder from which nothing came for so long, neither this nor anything else that it was asked for, is raced by the next one.
 const HEDGE: Duration = Duration::from_secs(1);
@@ -254,21 +254,27 @@ struct Waiting {
     hedged: bool,
 }
 
-type Attempts = JoinSet<(ShardAt, Result<Buffer, CallError>)>;
+/// What is asked for, of which holders, and how it is collected in.
+struct Attempts<R> {
+    running: JoinSet<(ShardAt, Result<R, CallError>)>,
+    left: std::vec::IntoIter<ShardAt>,
+    offset: u32,
+    len: u32,
+    begin: fn(&Extent, Buffer) -> Result<R, IntegrityError>,
+}
 
 impl Fetching<'_> {
     /// From one copy. `Err` with the number of good shards when none could be had.
     async fn copy(&mut self) -> Result<Result<Verified, usize>, DownError> {
         let (offset, len) = (self.extent.offset, self.extent.len);
-        let mut left = holders(self.down, self.placement).into_iter();
-        let mut attempts = Attempts::new();
+        let mut attempts = self.attempts(offset, len, Extent::opening);
         loop {
-            if attempts.is_empty() && !self.start(&mut attempts, &mut left, offset, len) {
+            if attempts.running.is_empty() && !self.start(&mut attempts) {
                 return Ok(Err(0));
             }
-            let Some((shard, got)) = self.first(&mut attempts, &mut left, offset, len).await? else { continue };
-            let bytes = match got {
-                Ok(bytes) => bytes,
+            let Some((shard, got)) = self.first(&mut attempts).await? else { continue };
+            let opening = match got {
+                Ok(opening) => opening,
                 Err(error) => {
                     self.failed(&shard, &error);
                     continue;
@@ -276,8 +282,9 @@ impl Fetching<'_> {
             };
             let (extent, pool, at) = (self.extent.clone(), self.down.pool.clone(), self.at);
             let opened = match extent.size {
-                ..=SMALL_BYTES => extent.open(bytes),
-                _ => self.down.on_a_core(move || extent.open_in(bytes, || pool.take_for(at))).await?,
+                ..=SMALL_BYTES => extent.opened(opening, || Buffer::with_room(extent.size as usize)),
+                _ if !opening.is_compressed() => extent.opened(opening, || pool.take_for(at)),
+                _ => self.down.on_a_core(move || extent.opened(opening, || pool.take_for(at))).await?,
             };
             match opened {
                 Ok(verified) => return Ok(Ok(verified)),
@@ -291,16 +298,15 @@ impl Fetching<'_> {
         let redundancy = self.placement.redundancy;
         let sealed_len = self.placement.sealed_len as usize;
         let len = u32::try_from(erasure::shard_len(redundancy, sealed_len)).unwrap_or(u32::MAX);
-        let mut left = holders(self.down, self.placement).into_iter();
-        let mut attempts = Attempts::new();
+        let mut attempts = self.attempts(0, len, |_, room| Ok(room));
         let mut shards: Vec<(ShardAt, Bytes)> = Vec::with_capacity(redundancy.n());
         loop {
             while shards.len() < redundancy.k() {
-                while shards.len() + attempts.len() < redundancy.k() && self.start(&mut attempts, &mut left, 0, len) {}
-                if shards.len() + attempts.len() < redundancy.k() {
+                while shards.len() + attempts.running.len() < redundancy.k() && self.start(&mut attempts) {}
+                if shards.len() + attempts.running.len() < redundancy.k() {
                     return Ok(Err(shards.len()));
                 }
-                let Some((shard, got)) = self.first(&mut attempts, &mut left, 0, len).await? else { continue };
+                let Some((shard, got)) = self.first(&mut attempts).await? else { continue };
                 match got {
                     Ok(_) if shards.iter().any(|(other, _)| other.index == shard.index) => {}
                     Ok(bytes) => shards.push((shard, bytes.freeze())),
@@ -326,43 +332,52 @@ impl Fetching<'_> {
         }
     }
 
-    /// Starts the next holder's attempt; `false` when there is none left.
-    fn start(
-        &mut self,
-        attempts: &mut Attempts,
-        left: &mut impl Iterator<Item = ShardAt>,
+    fn attempts<R>(
+        &self,
         offset: u32,
         len: u32,
-    ) -> bool {
-        for shard in left.by_ref() {
+        begin: fn(&Extent, Buffer) -> Result<R, IntegrityError>,
+    ) -> Attempts<R> {
+        let left = holders(self.down, self.placement).into_iter();
+        Attempts { running: JoinSet::new(), left, offset, len, begin }
+    }
+
+    /// Starts the next holder's attempt; `false` when there is none left.
+    fn start<R: Room>(&mut self, attempts: &mut Attempts<R>) -> bool {
+        let Attempts { running, left, offset, len, begin } = attempts;
+        for shard in left {
             let Ok(link) = self.down.session.peer(shard.peer) else {
                 self.why.push(format!("peer {} is not in the cluster map", shard.peer.short()));
                 continue;
             };
-            let loaded = self.down.load.add(shard.peer);
-            let room = match len {
-                ..=SMALL_BYTES => Buffer::with_room(len as usize),
+            let room = match *len {
+                ..=SMALL_BYTES => Buffer::with_room(*len as usize),
                 _ => self.down.pool.take_for(self.at),
             };
-            attempts.spawn(read(link, (shard, self.pass.clone()), offset, len, room, loaded));
-            self.waiting.push(Waiting { peer: shard.peer, len, since: Instant::now(), hedged: false });
+            let room = match begin(self.extent, room) {
+                Ok(room) => room,
+                Err(lie) => {
+                    self.lied = Some(lie);
+                    return false;
+                }
+            };
+            let loaded = self.down.load.add(shard.peer);
+            running.spawn(read(link, (shard, self.pass.clone()), *offset, *len, room, loaded));
+            self.waiting.push(Waiting { peer: shard.peer, len: *len, since: Instant::now(), hedged: false });
             return true;
         }
         false
     }
 
     /// Waits for the first attempt to end; starts another one when that takes too long. `None` when it has just done so.
-    async fn first(
+    async fn first<R: Room>(
         &mut self,
-        attempts: &mut Attempts,
-        left: &mut impl Iterator<Item = ShardAt>,
-        offset: u32,
-        len: u32,
-    ) -> Result<Option<(ShardAt, Result<Buffer, CallError>)>, DownError> {
+        attempts: &mut Attempts<R>,
+    ) -> Result<Option<(ShardAt, Result<R, CallError>)>, DownError> {
         let done = loop {
-            match timeout(LOOK, attempts.join_next()).await {
+            match timeout(LOOK, attempts.running.join_next()).await {
                 Ok(done) => break done,
-                Err(_) if self.is_one_late() && self.start(attempts, left, offset, len) => return Ok(None),
+                Err(_) if self.is_one_late() && self.start(attempts) => return Ok(None),
                 Err(_) => {}
             }
         };
@@ -427,7 +442,7 @@ fn join_and_open(
 }
 
 /// What arriving bytes are collected in.
-trait Room {
+trait Room: Send + 'static {
     /// Takes no more than there is room for, and tells how much that was.
     fn take(&mut self, bytes: &[u8]) -> usize;
 }
@@ -435,6 +450,12 @@ trait Room {
 impl Room for Buffer {
     fn take(&mut self, bytes: &[u8]) -> usize {
         self.append(bytes)
+    }
+}
+
+impl Room for Opening {
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        Self::take(self, bytes)
     }
 }
 
