@@ -19,6 +19,7 @@ use common::proto::parts::{Placement, ShardAt};
 use common::proto::peer::{GetShard, ReadShard};
 use common::transport::{CallError, Link};
 use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::manifest::Run;
@@ -492,6 +493,7 @@ async fn read<R: Room>(
             if room.take(&piece) < piece.len() {
                 return Err(CallError::BodyTooLong { max });
             }
+            consume_budget().await; // a run that has all arrived is not opened in one go while the network waits
         }
         Ok(room)
     };
