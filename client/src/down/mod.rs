@@ -45,8 +45,8 @@ pub use file::read_range;
 /// Runs between the first request for them and their last byte written, two for each core and at least so many: up to 8 MiB each, 3 on
 /// average. Twice as many only touch more memory.
 pub const RUNS_IN_FLIGHT: usize = 8;
-/// The same where round trips are long: a run that lost packets comes late, and all behind it wait.
-pub const RUNS_IN_FLIGHT_FAR: usize = 24;
+/// The same where round trips are long: a run that lost packets comes late, and all behind it wait. More gain nothing (docs/PERFORMANCE.md).
+pub const RUNS_IN_FLIGHT_FAR: usize = 20;
 /// Files that are written at once.
 const FILES_AT_ONCE: usize = 4;
 /// Small files that make a group worth starting, when there is a place for it; and how many wait for a place at most. While groups are
