@@ -91,9 +91,9 @@ pub struct ServeOptions {
     pub requests: usize,
     /// Bytes of messages being read or handled; more wait. At least one message.
     pub message_bytes: usize,
-    /// What requests under way get at shutdown.
+    /// What requests under way get at shutdown, and a stranger's when its time is over.
     pub grace: Duration,
-    /// How long a stranger may stay, whatever it sends.
+    /// How long a stranger may make requests, whatever it sends.
     pub enrolment: Duration,
 }
 
@@ -168,12 +168,7 @@ impl<H: Handler> Server<H> {
         }
         endpoint.deafen();
         stop.send_replace(true);
-        let drained = timeout(self.0.options.grace, async {
-            while let Some(done) = connections.join_next().await {
-                log_fault(done);
-            }
-        });
-        if drained.await.is_err() {
+        if timeout(self.0.options.grace, drain(&mut connections)).await.is_err() {
             warn!(connections = connections.len(), "requests still under way after the grace are given up");
         }
         connections.shutdown().await;
@@ -233,12 +228,7 @@ impl<H: Handler> Server<H> {
                 log_fault(done);
             }
         }
-        let drained = timeout(self.0.options.grace, async {
-            while let Some(done) = serving.join_next().await {
-                log_fault(done);
-            }
-        });
-        drained.await.ok(); // what is not done by then is given up
+        timeout(self.0.options.grace, drain(&mut serving)).await.ok(); // what is not done by then is given up
     }
 
     /// Serves one connection until it is lost, or, after `stopped`, until its requests are done. Closes it.
@@ -260,11 +250,11 @@ impl<H: Handler> Server<H> {
             };
             self.0.handler.disconnected(&caller);
             if ended.is_none() {
-                caller.connection.close_with(close::SHUTTING_DOWN); // else a stream on which nothing comes would hold it
+                // What is under way is still answered; a stream on which nothing comes holds the connection no longer than that.
+                timeout(self.0.options.grace, drain(&mut requests)).await.ok();
+                caller.connection.close_with(close::SHUTTING_DOWN);
             }
-            while let Some(done) = requests.join_next().await {
-                log_fault(done);
-            }
+            drain(&mut requests).await;
             debug!(reason = ended.flatten().as_ref().map(|error| chain(error)), "disconnected");
             caller.connection.close_with(close::SHUTTING_DOWN);
         }
@@ -388,6 +378,12 @@ async fn shake_hands(incoming: Incoming, _permit: OwnedSemaphorePermit) -> Optio
             debug!(%remote, "handshake took too long");
             None
         }
+    }
+}
+
+async fn drain(tasks: &mut JoinSet<()>) {
+    while let Some(done) = tasks.join_next().await {
+        log_fault(done);
     }
 }
 

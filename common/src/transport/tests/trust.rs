@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
 
-use super::{Cluster, DAY, Echo, LIMIT, NOW, Running, ask, client, dial, peer};
+use super::{Cluster, DAY, Echo, LIMIT, NOW, Running, Wait, ask, client, dial, peer};
 use crate::id::PeerId;
 use crate::identity::role::{Subject, directory_name, peer_name};
 use crate::identity::{Credentials, enrolment, trust};
@@ -173,7 +173,8 @@ async fn a_stranger_does_not_stay_by_opening_streams_and_sending_nothing() {
     let cluster = Cluster::new(7);
     let name = directory_name(cluster.authority.cluster());
     let own = cluster.credentials(Subject::Directory);
-    let short = ServeOptions { enrolment: Duration::from_secs(1), ..ServeOptions::default() };
+    let second = Duration::from_secs(1);
+    let short = ServeOptions { enrolment: second, grace: second, ..ServeOptions::default() };
     let server = Running::start_with(cluster.trust().directory_server(&own).unwrap(), short);
     let joiner = trust::joiner(cluster.authority.fingerprint(), cluster.clock.clone()).unwrap();
     let (_endpoint, connection) = dial(joiner, server.address, &name).await.unwrap();
@@ -182,6 +183,25 @@ async fn a_stranger_does_not_stay_by_opening_streams_and_sending_nothing() {
     later.write_all(b"this shows the server that the one before is open").await.unwrap();
     tokio::time::timeout(LIMIT, connection.0.closed()).await.unwrap();
     drop(silent);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_stranger_whose_time_is_over_is_still_answered_what_is_under_way() {
+    let cluster = Cluster::new(7);
+    let name = directory_name(cluster.authority.cluster());
+    let own = cluster.credentials(Subject::Directory);
+    let short = ServeOptions { enrolment: Duration::from_millis(200), grace: LIMIT, ..ServeOptions::default() };
+    let mut server = Running::start_with(cluster.trust().directory_server(&own).unwrap(), short);
+    let joiner = trust::joiner(cluster.authority.fingerprint(), cluster.clock.clone()).unwrap();
+    let (_endpoint, connection) = dial(joiner, server.address, &name).await.unwrap();
+    let asking = connection.clone();
+    let answer = tokio::spawn(async move { call(&asking, &Wait, Vec::new(), LIMIT).await });
+    server.started.recv().await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.go_on.notify_one();
+    answer.await.unwrap().unwrap();
+    tokio::time::timeout(LIMIT, connection.0.closed()).await.unwrap();
     server.stop().await;
 }
 
