@@ -188,6 +188,9 @@ fn judge_up(error: &UpError) -> Option<Verdict> {
         UpError::Local(error) => return judge_local(error),
         UpError::Read(error) => return judge_io(error),
         UpError::Session(error) => return judge_session(error),
+        UpError::TooFewPeers { redundancy, .. } if redundancy.n() == 1 => {
+            Verdict::hint(Exit::Unreachable, "see shoal status; start a peer, make room on one, or let another join")
+        }
         UpError::TooFewPeers { .. } => {
             Verdict::hint(Exit::Unreachable, "see shoal status; fewer peers take a lower --redundancy, like 1/1")
         }
@@ -514,7 +517,10 @@ mod tests {
         check(CommandError::NeedsRecursive { path: "/x".to_owned() }, Exit::Failure, "add -r");
         let few =
             UpError::TooFewPeers { chunk: ChunkId([1; 20]), durable: 1, redundancy: Redundancy::DEFAULT, why: vec![] };
-        check(few, Exit::Unreachable, "shoal status");
+        check(few, Exit::Unreachable, "a lower --redundancy");
+        let redundancy = "1/1".parse().unwrap();
+        let none = UpError::TooFewPeers { chunk: ChunkId([1; 20]), durable: 0, redundancy, why: vec![] };
+        check(none, Exit::Unreachable, "make room on one");
         let nowhere = |why| FolderError::Destination { path: "/a/b".to_owned(), why };
         check(nowhere(Nowhere::NoParent), Exit::Failure, "shoal mkdir -p /a");
         check(nowhere(Nowhere::NoFolder), Exit::Failure, "shoal mkdir -p /a/b");
